@@ -1,0 +1,74 @@
+# Everything is done with the tools of .venv, which is made from requirements.lock when first needed.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+DATA ?= ./data
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: $(READY) ## start a server on ./data and print two ready clients
+	$(BIN)/python -m tradewire serve --data $(DATA) --demo
+
+.PHONY: test
+test: check ## everything: environment, checks, all tests with coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not bench"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+.PHONY: check
+check: $(READY) ## lint, format, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: unit
+unit: $(READY) ## the fast tests alone
+	$(BIN)/pytest tests/unit
+
+.PHONY: fault
+fault: $(READY) ## the tests that kill servers and cut sockets
+	$(BIN)/pytest -m fault
+
+.PHONY: bench
+bench: $(READY) ## measure sends, delivery and idle sockets beside the bare floor
+	$(BIN)/python -m loadtest bench
+
+.PHONY: format
+format: $(READY) ## put the code into the house format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: docs
+docs: $(READY) ## write schemas/ and docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+.PHONY: wheel
+wheel: $(READY) ## build the wheel into dist/
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+.PHONY: lock
+lock: $(READY) ## pin the newest versions that pyproject.toml allows
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --extra dev --extra kafka --extra scylla \
+	  --generate-hashes --allow-unsafe --strip-extras \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+	  --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove the environment and everything built
+	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

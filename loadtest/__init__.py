@@ -1,0 +1,1 @@
+"""Load tests: a generator that checks what it receives, and the floor to compare with."""

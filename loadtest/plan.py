@@ -1,0 +1,78 @@
+"""What the generator is told, and what it answers: JSON over its standard input and output."""
+
+import msgspec
+
+from loadtest.messages import Protocol
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """Two users of one conversation: the paths (with token) to open, and the conversation."""
+
+    paths: tuple[str, str]
+    conversation_id: str
+
+
+class ClosedLoop(msgspec.Struct, frozen=True, tag="closed"):
+    """Each connection keeps ``in_flight`` messages under way: finds the greatest rate."""
+
+    in_flight: int
+    seconds: float
+
+
+class OpenLoop(msgspec.Struct, frozen=True, tag="open"):
+    """``rate`` messages a second arrive at random times, however the server fares."""
+
+    rate: float
+    seconds: float
+    seed: int
+
+
+class Idle(msgspec.Struct, frozen=True, tag="idle"):
+    """The connections are opened and stay silent."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One run of the generator against the server with the process id ``server_pid``.
+
+    A loop runs for ``warm_up`` seconds before it is measured.
+    """
+
+    host: str
+    port: int
+    server_pid: int
+    protocol: Protocol
+    pairs: list[Pair]
+    load: ClosedLoop | OpenLoop | Idle
+    warm_up: float = 1.0
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """Times in milliseconds."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+class Traffic(msgspec.Struct, frozen=True, tag="traffic"):
+    """What a loop measured, over the same window for both processes.
+
+    ``latency_ms`` runs from the time a message was due to its arrival at the peer's socket,
+    ``lateness_ms`` from the time it was due to its sending.
+    """
+
+    seconds: float
+    acknowledged: int
+    server_cpu_s: float
+    generator_cpu_s: float
+    latency_ms: Percentiles
+    lateness_ms: Percentiles
+    faults: dict[str, int]
+
+
+class Footprint(msgspec.Struct, frozen=True, tag="footprint"):
+    """What idle connections cost the server: KiB of resident memory each."""
+
+    connections: int
+    kib_per_connection: float
+    faults: dict[str, int]

@@ -1,0 +1,1 @@
+"""Tradewire: the messaging backend of a marketplace."""

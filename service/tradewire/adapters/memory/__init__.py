@@ -1,0 +1,5 @@
+"""The ports in memory."""
+
+from tradewire.adapters.memory.store import MemoryStore
+
+__all__ = ["MemoryStore"]

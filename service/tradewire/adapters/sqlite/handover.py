@@ -1,0 +1,38 @@
+"""The way from the store's threads back to the event loop."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+Call = tuple[Callable[[Any], None], Any]
+
+
+class Handover:
+    """Calls that threads hand to the loop, in order, many for one wake-up of it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[Call] = deque()
+        self._armed = False
+
+    def give(self, calls: Iterable[Call]) -> None:
+        """Have the loop make these calls; from any thread."""
+        self._calls.extend(calls)
+        # Cleared before the calls are taken, so a call that finds it set is taken too.
+        if not self._armed:
+            self._armed = True
+            self._loop.call_soon_threadsafe(self._run)
+
+    def _run(self) -> None:
+        self._armed = False
+        calls = self._calls
+        while calls:
+            call, argument = calls.popleft()
+            try:
+                call(argument)
+            except Exception:
+                _log.exception("a callback of the store failed")

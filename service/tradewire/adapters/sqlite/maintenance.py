@@ -1,0 +1,121 @@
+"""Keeps the write-ahead log short and removes what has outlived its time, beside the writer."""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from typing import Any
+
+from tradewire.adapters.sqlite import statements as sql
+from tradewire.adapters.sqlite.journal import SqliteJournal
+from tradewire.adapters.sqlite.sends import DAY_MS
+from tradewire.domain.ids import id_at
+from tradewire.domain.limits import CHANGES_DAYS
+
+CHECKPOINT_S = 1.0
+SWEEP_S = 600.0
+LOG_PAGES = 4_096
+"""16 MiB of log: then the writer takes a turn to finish it, and it begins anew."""
+
+CHUNK = 500
+HANDLED_DAYS = 7
+OUTBOX_DAYS = 7
+KEY_DAYS = 2
+
+_TURN_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Maintenance:
+    """A thread that checkpoints while the writer writes, and sweeps in small turns of the writer.
+
+    It sleeps until something was written, or a sweep is due.
+    """
+
+    def __init__(
+        self, database: sqlite3.Connection, journal: SqliteJournal, now_ms: Callable[[], int]
+    ) -> None:
+        self._database = database
+        self._journal = journal
+        self._now_ms = now_ms
+        self._written = Event()
+        self._stopping = Event()
+        self._round = Lock()
+        self._thread = Thread(target=self._run, name="tradewire maintenance", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was written; from any thread."""
+        if not self._written.is_set():
+            self._written.set()
+
+    def maintain(self) -> None:
+        """One round: a checkpoint, then everything removed that has outlived its time."""
+        with self._round:
+            self._checkpoint()
+            self._sweep()
+
+    def close(self) -> None:
+        """Stop, in the middle of a sweep if need be."""
+        self._stopping.set()
+        self._written.set()
+        self._thread.join()
+        self._database.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            due = not self._written.wait(SWEEP_S)
+            self._written.clear()
+            self._stopping.wait(CHECKPOINT_S)
+            try:
+                with self._round:
+                    self._checkpoint()
+                    self._purge()
+                    if due:
+                        self._sweep()
+            except Exception:
+                _log.exception("maintenance of the store failed")
+
+    def _checkpoint(self) -> None:
+        """Copy the log into the database while commits go on; a long one is ended by the writer.
+
+        The log begins anew only if nothing was written since it was copied, so its end is copied
+        between two commit groups.
+        """
+        _, pages, _ = self._database.execute(sql.CHECKPOINT).fetchone()
+        if pages > LOG_PAGES:
+            self._turn(lambda database: database.execute(sql.CHECKPOINT).fetchone())
+
+    def _sweep(self) -> None:
+        now = self._now_ms()
+        changes = id_at(now - CHANGES_DAYS * DAY_MS)
+        for statement, before in (
+            (sql.SWEEP_KEYS, now // DAY_MS - KEY_DAYS),
+            (sql.SWEEP_CHANGES, changes),
+            (sql.SWEEP_USER_CHANGES, changes),
+            (sql.SWEEP_HANDLED, now - HANDLED_DAYS * DAY_MS),
+            (sql.SWEEP_OUTBOX, id_at(now - OUTBOX_DAYS * DAY_MS)),
+        ):
+            self._remove(statement, before)
+        self._purge()
+
+    def _purge(self) -> None:
+        """Remove the rows of deleted conversations."""
+        for (number,) in self._database.execute(sql.PURGES).fetchall():
+            for statement in (sql.PURGE_MESSAGES, sql.PURGE_EDITS, sql.PURGE_CHANGES):
+                self._remove(statement, number)
+            if not self._stopping.is_set():
+                self._turn(lambda database, done=number: database.execute(sql.END_PURGE, (done,)))
+
+    def _remove(self, statement: str, bound: int) -> None:
+        """Run a deletion until it finds nothing more, the writer's groups in between."""
+
+        def turn(database: sqlite3.Connection) -> int:
+            return database.execute(statement, (bound, CHUNK)).rowcount
+
+        while not self._stopping.is_set() and self._turn(turn):
+            pass
+
+    def _turn(self, turn: Callable[[sqlite3.Connection], Any]) -> Any:
+        return self._journal.take_turn(turn).result(_TURN_S)

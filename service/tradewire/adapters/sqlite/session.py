@@ -1,0 +1,128 @@
+"""What the writes of a commit group share: the connection, what is remembered, the events."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from tradewire.adapters.sqlite import statements as sql
+from tradewire.adapters.sqlite.tracked import NOBODY, Remembered, Tracked
+from tradewire.domain.errors import NotFound
+from tradewire.domain.outbox import domain_event
+from tradewire.domain.packing import pack_event, pack_events
+from tradewire.domain.writes import Write
+
+
+class WriteSession:
+    """The writer's view of the database; used by its thread alone.
+
+    Attributes:
+        database: the one connection that writes.
+        now_ms: milliseconds since 1970.
+    """
+
+    def __init__(self, database: sqlite3.Connection, now_ms: Callable[[], int]) -> None:
+        self.database = database
+        self.now_ms = now_ms
+        self._remembered = Remembered(self._load)
+        self._used: list[tuple[str, str]] = []
+        self._events: list[tuple[int, bytes]] = []
+        self._newest = 0
+
+    def tracked(self, tenant: str, conversation_id: str) -> Tracked:
+        """A conversation by its id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        self._used.append((tenant, conversation_id))
+        return self._remembered.get(tenant, conversation_id)
+
+    def find(self, tenant: str, conversation_id: str) -> Tracked | None:
+        """A conversation by its id, if there is one."""
+        try:
+            return self.tracked(tenant, conversation_id)
+        except NotFound:
+            return None
+
+    def forget(self, tenant: str, conversation_id: str) -> None:
+        """Read a conversation again: it was made or deleted."""
+        self._remembered.forget(tenant, conversation_id)
+
+    def change(
+        self, tracked: Tracked, change_id: int, kind: str, subject: str = "", detail: str = ""
+    ) -> None:
+        """Record what the members of a conversation must hear on resume."""
+        self.database.execute(sql.ADD_CHANGE, (tracked.number, change_id, kind, subject, detail))
+        self.move(tracked, change_id)
+
+    def move(self, tracked: Tracked, change_id: int) -> None:
+        """Make resume look into a conversation."""
+        if not tracked.move(change_id):
+            return
+        if tracked.crowded:
+            self.database.execute(sql.MARK_CROWDED, (tracked.moved, tracked.number))
+            tracked.unmarked = NOBODY
+        else:
+            self.database.execute(sql.MOVE, (tracked.moved, tracked.number))
+
+    def record(self, write: Write, result: Any) -> None:
+        """Take a write that took effect into the outbox, as an event or just by its id."""
+        event = domain_event(write, result)
+        if event is not None:
+            self.record_event(event.id, pack_event(event))
+        else:
+            self._newest = max(self._newest, getattr(write, "change_id", 0))
+
+    def record_event(self, event_id: int, packed: bytes) -> None:
+        """Take an event into the outbox."""
+        self._events.append((event_id, packed))
+        self._newest = max(self._newest, event_id)
+
+    def begin(self) -> None:
+        """Begin the transaction of a commit group."""
+        self._used.clear()
+        self._events.clear()
+        self._newest = 0
+        self.database.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Write the outbox row; durable when it returns."""
+        if self._newest:
+            self._events.sort()
+            packed = pack_events([event for _, event in self._events])
+            self.database.execute(sql.ADD_EVENTS, (self._newest, packed))
+        self.database.execute("COMMIT")
+
+    def undo(self) -> None:
+        """End a transaction that failed; SQLite may have ended it already."""
+        self._remembered.clear()
+        with suppress(sqlite3.Error):
+            if self.database.in_transaction:
+                self.database.execute("ROLLBACK")
+
+    def begin_unit(self) -> tuple[int, int]:
+        """Begin what can be undone alone; what comes back is for `undo_unit`."""
+        self._used.clear()
+        self.database.execute("SAVEPOINT unit")
+        return len(self._events), self._newest
+
+    def end_unit(self) -> None:
+        """Keep the effect of a unit."""
+        self.database.execute("RELEASE unit")
+
+    def undo_unit(self, begun: tuple[int, int]) -> None:
+        """Undo the effect of a unit."""
+        self.database.execute("ROLLBACK TO unit")
+        self.database.execute("RELEASE unit")
+        events, self._newest = begun
+        del self._events[events:]
+        for used in self._used:
+            self._remembered.forget(*used)
+
+    def _load(self, tenant: str, conversation_id: str) -> Tracked:
+        row = self.database.execute(sql.TRACK, (tenant, conversation_id)).fetchone()
+        if row is None:
+            raise NotFound(field="conversation_id")
+        number, newest, members, activity, moved, hidden = row
+        return Tracked(number, newest, members, activity, moved, hidden=bool(hidden))

@@ -1,0 +1,82 @@
+"""The store on SQLite: the ports on one data folder."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tradewire.adapters.sqlite.folder import DataFolder
+from tradewire.adapters.sqlite.handover import Handover
+from tradewire.adapters.sqlite.journal import OnGroup, SqliteJournal
+from tradewire.adapters.sqlite.maintenance import Maintenance
+from tradewire.adapters.sqlite.readers import Readers
+from tradewire.adapters.sqlite.reads import (
+    CatalogueReads,
+    ConversationReads,
+    MessageReads,
+    PeopleReads,
+)
+from tradewire.adapters.sqlite.session import WriteSession
+
+
+def _ignore(_units: int, _seconds: float) -> None:
+    """Nobody counts the commit groups."""
+
+
+class SqliteStore:
+    """See ports.Store; the ports are there once it is open.
+
+    Args:
+        data_dir: the folder, made if it is missing; one process at a time uses it.
+        now_ms: milliseconds since 1970.
+        on_group: called by the writer's thread after each commit group with its number of units
+            and the seconds it took.
+    """
+
+    journal: SqliteJournal
+    conversations: ConversationReads
+    messages: MessageReads
+    people: PeopleReads
+    catalogue: CatalogueReads
+
+    def __init__(
+        self, data_dir: Path, *, now_ms: Callable[[], int], on_group: OnGroup = _ignore
+    ) -> None:
+        self._folder = DataFolder(data_dir)
+        self._now_ms = now_ms
+        self._on_group = on_group
+        self._closing = AsyncExitStack()
+
+    async def open(self) -> None:
+        self._folder.open()
+        self._closing.callback(self._folder.close)
+        handover = Handover(asyncio.get_running_loop())
+        session = WriteSession(self._folder.connect(), self._now_ms)
+        self._readers = Readers(self._folder.connect_reader, handover)
+        self._closing.push_async_callback(self._readers.close)
+        self.journal = SqliteJournal(session, self._readers, handover, self._committed)
+        self._closing.push_async_callback(self.journal.close)
+        self._maintenance = Maintenance(self._folder.connect(), self.journal, self._now_ms)
+        self._closing.push_async_callback(asyncio.to_thread, self._maintenance.close)
+        self.conversations = ConversationReads(self._readers, self._now_ms)
+        self.messages = MessageReads(self._readers, self._now_ms)
+        self.people = PeopleReads(self._readers)
+        self.catalogue = CatalogueReads(self._readers)
+
+    async def close(self) -> None:
+        await self._closing.aclose()
+
+    async def maintain(self) -> None:
+        """Remove what has outlived its time, and shorten the log; it happens by itself too."""
+        await asyncio.to_thread(self._maintenance.maintain)
+
+    def trace(self, on_statement: Callable[[str], None] | None) -> None:
+        """Call this, from a reader's thread, with every statement that a read runs; None ends it."""
+        self._readers.trace(on_statement)
+
+    def _committed(self, units: int, seconds: float) -> None:
+        self._maintenance.wake()
+        self._on_group(units, seconds)
+
+    async def check(self) -> None:
+        await self.journal.newest_id()

@@ -1,0 +1,93 @@
+"""`tradewire serve`."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import uvloop
+
+from tradewire import app
+from tradewire.cli.settings import Fault, data_option, effective
+from tradewire.cli.tokens import sign
+from tradewire.config import LOOPBACK, Settings
+from tradewire.ports import StoreError
+from tradewire.telemetry import logs
+
+DEMO_USERS = ("alice", "bob")
+DEMO_TTL_S = 86_400
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [LISTEN_HOST, else 127.0.0.1]")
+@click.option("--port", help="Port to listen on; 0 takes a free one.  [LISTEN_PORT, else 8080]")
+@data_option
+@click.option("--store", metavar="sqlite|scylla", help="Where messages are kept.")
+@click.option("--events", metavar="embedded|kafka", help="Where domain events go.")
+@click.option("--workers", metavar="N", help="Processes that serve.")
+@click.option(
+    "--demo", is_flag=True, help="Print two lines to paste into two terminals; on loopback only."
+)
+def serve(
+    *,
+    host: str | None,
+    port: str | None,
+    data: str | None,
+    store: str | None,
+    events: str | None,
+    workers: str | None,
+    demo: bool,
+) -> None:
+    """Serve until SIGTERM, which drains; a second one ends at once.
+
+    Once it takes traffic it prints `ready http://HOST:PORT` on standard output. The log goes to
+    standard error.
+    """
+    settings = effective(
+        host=host, port=port, data_dir=data, store=store, events=events, workers=workers
+    )
+    invitation = _invitation(settings) if demo else None
+    logs.configure(settings.log_level, settings.log_format, service=settings.service_name)
+    announced: list[str] = []
+
+    def on_ready(url: str) -> None:
+        announced.append(url)
+        click.echo(f"ready {url}")
+        if invitation is not None:
+            click.echo(invitation(url))
+
+    try:
+        code = uvloop.run(app.serve(settings, on_ready=on_ready))
+    except StoreError as error:
+        raise Fault(str(error)) from error
+    except OSError as error:
+        if announced:
+            raise
+        raise Fault(f"Cannot listen on {settings.host}:{settings.port}: {error}") from error
+    sys.exit(code)
+
+
+def _invitation(settings: Settings) -> Callable[[str], str]:
+    """What to tell the newcomer once the address is known; the tokens are signed before."""
+    if settings.host not in LOOPBACK:
+        raise click.UsageError("--demo prints tokens that work: it serves on 127.0.0.1 only.")
+    tokens = {user: sign(settings, user, ttl_s=DEMO_TTL_S) for user in DEMO_USERS}
+
+    def told(url: str) -> str:
+        buyer, seller = DEMO_USERS
+        return (
+            f"\nTradewire serves on {url}. A buyer and a seller, for {DEMO_TTL_S // 3600} hours:\n"
+            f"  {buyer}  {tokens[buyer]}\n  {seller}    {tokens[seller]}\n"
+            f"\nPaste one line into each of two terminals, and talk:\n\n"
+            f"{_chat_line(url, tokens[buyer], seller)}\n\n"
+            f"{_chat_line(url, tokens[seller], buyer)}\n"
+        )
+
+    return told
+
+
+def _chat_line(url: str, token: str, peer: str) -> str:
+    command = Path(sys.executable).with_name("tradewire")
+    start = [str(command)] if command.exists() else [sys.executable, "-m", "tradewire"]
+    return shlex.join([*start, "chat", "--url", url, "--token", token, "--with", peer])

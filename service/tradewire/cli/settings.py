@@ -1,0 +1,59 @@
+"""The effective settings, and how a command ends when something is wrong with them."""
+
+import os
+
+import click
+
+from tradewire.config import Settings, SettingsError, describe, load_settings
+from tradewire.edge.auth import load_or_create_secret
+
+data_option = click.option(
+    "--data", metavar="DIR", help="Folder of the embedded store.  [DATA_DIR, else ./data]"
+)
+
+
+class Fault(click.ClickException):
+    """What keeps a command from starting; told on standard error as it is, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002 - the signature is click's
+        click.echo(self.message, err=True)
+
+
+def effective(**overrides: object) -> Settings:
+    """The settings of the environment and of the options given, by field.
+
+    Raises:
+        Fault: every fault there is, a line each.
+    """
+    try:
+        return load_settings(os.environ, overrides)
+    except SettingsError as error:
+        raise Fault(str(error)) from error
+
+
+def signing_secret(settings: Settings) -> str:
+    """The secret to sign tokens with; one is made in the data folder where nothing is configured.
+
+    Raises:
+        Fault: the tokens are signed elsewhere, or the secret cannot be had.
+    """
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    if settings.jwt_public_key is not None or settings.jwt_jwks_url is not None:
+        raise Fault("Tokens are signed elsewhere: only JWT_SECRET or its absence lets me sign one.")
+    try:
+        return load_or_create_secret(settings.data_dir)
+    except (OSError, ValueError) as error:
+        raise Fault(f"There is no secret to sign with: {error}") from error
+
+
+@click.command()
+@data_option
+def config(data: str | None) -> None:
+    """Print the settings in effect.
+
+    Each is an environment variable of that name. Secrets are masked.
+    """
+    click.echo(describe(effective(data_dir=data)), nl=False)

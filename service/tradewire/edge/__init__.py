@@ -1,0 +1,1 @@
+"""What drives the node: WebSocket, HTTP and the hub, on aiohttp."""

@@ -1,0 +1,360 @@
+"""One chat connection, from its upgrade to its end."""
+
+import asyncio
+import random
+from functools import partial
+from typing import TYPE_CHECKING, cast
+from uuid import uuid4
+
+import structlog
+from aiohttp import WSMsgType, web
+from msgspec import UNSET
+
+from tradewire.domain import limits
+from tradewire.domain.commands import Command, Ping, RefreshToken, RequestId, SendMessage
+from tradewire.domain.errors import (
+    Blocked,
+    Close,
+    Internal,
+    RateLimited,
+    TradewireError,
+    Unauthenticated,
+    Unavailable,
+)
+from tradewire.domain.events import Event, Reply, SyncCompleted, TokenExpiring, Welcome
+from tradewire.domain.ids import timestamp
+from tradewire.domain.results import MessageResult, PongResult, Result, TokenResult
+from tradewire.edge.handshake import Handshake
+from tradewire.edge.hub import Connection
+from tradewire.edge.outbound import Outbound
+from tradewire.protocol.frames import Malformed
+from tradewire.protocol.session import HEARTBEAT_S, SILENCE_S, Session
+from tradewire.usecases.sending import Admission
+
+if TYPE_CHECKING:
+    from tradewire.edge.websocket import ChatSockets
+
+_log = structlog.get_logger(__name__)
+
+EXPIRY_NOTICE_S = 60.0
+EXPIRY_LOOK_S = 3_600.0
+RESUME_BYTES = 1 << 18
+DRAIN_DEADLINE_S = 30.0
+SEND_DEADLINE_S = 10.0
+CLOSE_DEADLINE_S = 2.0
+NO_CLOSE_FRAME = 1006
+
+_ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
+_PING = b"\x89\x00"
+
+
+class ChatSocket:
+    """Reads frames, carries out their commands one after another, and answers.
+
+    Messages are the exception: they are appended to the commit group at once and answered when
+    durable, any number in flight; a command behind them waits for their answers, so what one
+    connection asks takes effect in its order.
+
+    Attributes:
+        turn: in which second of the heartbeat's round it is pinged.
+    """
+
+    __slots__ = (
+        "_closing", "_expiry", "_handshake", "_idle", "_next", "_outbound", "_pending", "_session",
+        "_sockets", "_transport", "_ws", "connection", "turn",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sockets: "ChatSockets",
+        transport: asyncio.Transport,
+        ws: web.WebSocketResponse[bool],
+        handshake: Handshake,
+    ) -> None:
+        caller = handshake.caller
+        session_id = uuid4().hex
+        self._sockets = sockets
+        self._transport = transport
+        self._ws = ws
+        self._handshake = handshake
+        self._session = Session(
+            session_id,
+            caller,
+            handshake.codec,
+            sockets.admission.limits,
+            sockets.admission.messages_of(caller),
+            asyncio.get_running_loop().time(),
+        )
+        self._outbound = Outbound(transport, handshake.codec, batch=handshake.batch)
+        self.connection = Connection(
+            sockets.hub,
+            session_id,
+            (caller.tenant, caller.user_id),
+            handshake.device_id or session_id,
+            self._outbound,
+            self.close,
+        )
+        self.turn = random.randrange(HEARTBEAT_S)
+        self._closing: Close | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._next = 0
+        self._pending: dict[int, tuple[RequestId | None, float]] = {}
+        self._idle: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def accept(
+        cls, sockets: "ChatSockets", request: web.Request, handshake: Handshake
+    ) -> "ChatSocket":
+        """Upgrade a request."""
+        ws = web.WebSocketResponse(
+            protocols=(handshake.codec.name,),
+            compress=False,
+            autoping=False,
+            decode_text=False,
+            max_msg_size=limits.FRAME_BYTES + 1,
+            timeout=CLOSE_DEADLINE_S,
+        )
+        await ws.prepare(request)
+        return cls(sockets, cast(asyncio.Transport, request.transport), ws, handshake)
+
+    async def run(self) -> web.StreamResponse:
+        """Serve the connection until it ends."""
+        self._sockets.add(self)
+        self._arm_expiry()
+        self._refresh_presence()
+        try:
+            await self._begin()
+            await self._read()
+        except TimeoutError:
+            self.close(Close.TOO_SLOW)
+        except Blocked:
+            self.close(Close.BLOCKED)
+        except RateLimited:
+            self.close(Close.FLOOD)
+        except TradewireError as error:
+            _log.warning("connection not served", reason=str(error))
+            self.close(Close.GOING_AWAY)
+        finally:
+            self._end()
+        return self._ws
+
+    def tell(self, event: Event) -> None:
+        """Send what concerns this connection alone."""
+        self._outbound.put_event(event)
+        self._sockets.hub.touch(self.connection)
+
+    def close(self, code: Close) -> None:
+        """Close the connection, once what is in flight has been answered."""
+        if self._closing is None:
+            self._closing = code
+            self._sockets.tasks.start(f"close {self._session.session_id}", self._close(code))
+
+    def look(self, now: float, *, ping: bool) -> None:
+        """See to the deadlines: silence, and sends that the store does not answer."""
+        if now - self._session.heard_at > SILENCE_S:
+            self.close(Close.SILENT)
+        elif ping and not self._transport.is_closing():
+            self._transport.write(_PING)
+        while self._pending:
+            token, (request_id, deadline) = next(iter(self._pending.items()))
+            if deadline > now:
+                return
+            self._answered(token)
+            self._refuse(request_id, Unavailable())
+
+    async def _begin(self) -> None:
+        """Welcome, then whatever was missed."""
+        hub, service, handshake = self._sockets.hub, self._sockets.service, self._handshake
+        cursor = hub.cursor
+        # Once more now that the hub knows it: what was decided meanwhile could not close it.
+        await service.blocks.check_suspension(handshake.caller)
+        self._sockets.admission.check_joined(handshake.caller)
+        shown = (
+            await service.inbox.first_page(handshake.caller, handshake.conversations)
+            if handshake.conversations
+            else UNSET
+        )
+        welcome = Welcome(
+            session_id=self._session.session_id,
+            user_id=handshake.caller.user_id,
+            device_id=self.connection.device_id,
+            server_time=timestamp(service.context.clock.now_ms()),
+            heartbeat_s=HEARTBEAT_S,
+            protocol=handshake.codec.name,
+            cursor=str(cursor),
+            limits=self._limits(),
+            conversations=shown,
+        )
+        self._outbound.release(welcome)
+        hub.touch(self.connection)
+        if handshake.since is not None:
+            await self._resume(handshake.since)
+
+    def _limits(self) -> dict[str, int]:
+        rates = self._sockets.admission.limits
+        return {
+            "frame_bytes": limits.FRAME_BYTES,
+            "text_characters": limits.TEXT_CHARACTERS,
+            "metadata_bytes": limits.METADATA_BYTES,
+            "attachments": limits.ATTACHMENTS,
+            "page": limits.PAGE_MAX,
+            "messages_per_second": int(rates.messages_per_second),
+            "commands_per_second": int(rates.commands_per_second),
+        }
+
+    async def _resume(self, since: int) -> None:
+        hub = self._sockets.hub
+        async with self._sockets.resumes:
+            cursor = hub.cursor
+            backlog = await self._sockets.service.resume.missed(self._session.caller, since)
+        for event in backlog.events:
+            self.tell(event)
+            if self._outbound.bytes > RESUME_BYTES:
+                await self._outbound.drained(DRAIN_DEADLINE_S)
+        self.tell(SyncCompleted(cursor=str(max(cursor, since)), truncated=backlog.truncated))
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._closing is None:
+            message = await self._ws.receive()
+            kind = message.type
+            now = loop.time()
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                await self._take(message.data, binary=kind is WSMsgType.BINARY, now=now)
+            elif kind in _ENDS:
+                return
+            else:
+                self._session.heard_at = now
+                if kind is WSMsgType.PING:
+                    await self._ws.pong(message.data)
+
+    async def _take(self, frame: bytes, *, binary: bool, now: float) -> None:
+        """Carry out what a frame holds, in its order."""
+        for item in self._session.receive(frame, binary=binary, now=now):
+            if isinstance(item, Malformed):
+                self._refuse(item.id, item.error)
+                continue
+            try:
+                if isinstance(item, SendMessage):
+                    sending = self._sockets.service.sending
+                    admission = sending.ready(self._session.caller, item)
+                    if admission is None:
+                        admission = await sending.prepare(self._session.caller, item)
+                    self._send(item, admission, now)
+                else:
+                    await self._settled()
+                    self._reply(item.id, await self._execute(item))
+            except TradewireError as error:
+                self._refuse(item.id, error)
+            except Exception:  # noqa: BLE001  # one command must not end the connection
+                _log.exception("command failed", command=type(item).__name__)
+                self._refuse(item.id, Internal())
+        if self._session.close is not None:
+            self.close(self._session.close)
+
+    def _send(self, command: SendMessage, admission: Admission, now: float) -> None:
+        token = self._next
+        self._sockets.service.sending.append(
+            self._session.caller,
+            command,
+            admission,
+            partial(self._replied, token),
+            session_id=self._session.session_id,
+            fresh=self._session.is_fresh(command.key),
+        )
+        self._next = token + 1
+        self._pending[token] = (command.id, now + SEND_DEADLINE_S)
+
+    def _replied(self, token: int, outcome: MessageResult | TradewireError) -> None:
+        """A send came back: answer it, unless its deadline has been answered already."""
+        pending = self._pending.get(token)
+        if pending is None:
+            return
+        self._answered(token)
+        if isinstance(outcome, TradewireError):
+            self._refuse(pending[0], outcome)
+        else:
+            self._reply(pending[0], outcome)
+
+    def _answered(self, token: int) -> None:
+        del self._pending[token]
+        if not self._pending and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _settled(self) -> None:
+        """Wait until all sends are answered: with their deadline at the latest."""
+        if self._pending:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+
+    async def _execute(self, command: Command) -> Result:
+        if isinstance(command, Ping):
+            return self._pong()
+        if isinstance(command, RefreshToken):
+            return await self._refresh_token(command)
+        return await self._sockets.service.execute(self._session.caller, command, self.connection)
+
+    def _reply(self, request_id: RequestId | None, result: Result) -> None:
+        if request_id is not None:
+            self.tell(Reply(id=request_id, result=result))
+
+    def _refuse(self, request_id: RequestId | None, error: TradewireError) -> None:
+        self._sockets.metrics.rejected.add(labels=(error.code,))
+        self.tell(Reply(id=request_id, error=error.body()))
+
+    def _pong(self) -> PongResult:
+        now_ms = self._sockets.service.context.clock.now_ms()
+        return PongResult(str(self._sockets.hub.cursor), timestamp(now_ms))
+
+    async def _refresh_token(self, command: RefreshToken) -> TokenResult:
+        caller = await self._sockets.authenticator.authenticate(command.token)
+        if (caller.tenant, caller.user_id) != self.connection.user:
+            raise Unauthenticated("The token is another user's.", field="token")
+        self._session.caller = caller
+        self._arm_expiry()
+        return TokenResult(timestamp(int(caller.expires_at * 1000)))
+
+    def _arm_expiry(self, *, noticed: bool = False) -> None:
+        """See to the token's end: a notice before, the close at it."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        expires_at = self._session.caller.expires_at
+        left = expires_at - self._sockets.service.context.clock.now_ms() / 1000
+        if left <= 0:
+            self.close(Close.UNAUTHENTICATED)
+            return
+        if left <= EXPIRY_NOTICE_S and not noticed:
+            self.tell(TokenExpiring(expires_at=timestamp(int(expires_at * 1000))))
+            noticed = True
+        wait = left if noticed else min(left - EXPIRY_NOTICE_S, EXPIRY_LOOK_S)
+        self._expiry = asyncio.get_running_loop().call_later(
+            wait, partial(self._arm_expiry, noticed=noticed)
+        )
+
+    async def _close(self, code: Close) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE_S):
+                if code is Close.RESTART:
+                    await self._settled()
+                self._outbound.flush(asyncio.get_running_loop().time())
+                await self._ws.close(code=code)
+        except TimeoutError:
+            pass
+        finally:
+            self._transport.abort()
+
+    def _end(self) -> None:
+        self._sockets.remove(self, int(self._closing or self._ws.close_code or NO_CLOSE_FRAME))
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._refresh_presence()
+
+    def _refresh_presence(self) -> None:
+        name = f"presence {self._session.session_id}"
+        self._sockets.tasks.start(name, self._tell_presence())
+
+    async def _tell_presence(self) -> None:
+        try:
+            await self._sockets.service.presence.refresh(*self.connection.user)
+        except TradewireError as error:
+            _log.warning("presence not recorded", reason=str(error))

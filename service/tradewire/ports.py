@@ -1,0 +1,330 @@
+"""What the use cases need from outside, and what an implementer owes.
+
+Calls are made on the event loop and never block it. Everything is of one tenant: a call for one
+tenant never sees another's data, even by id. Any call may raise `Unavailable` (the engine is away,
+or did not answer within its deadline) and, where it writes, `Overloaded`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from tradewire.domain.errors import Close, TradewireError
+from tradewire.domain.events import Event
+from tradewire.domain.outbox import DomainEvent
+from tradewire.domain.types import (
+    Conversation,
+    ConversationStatus,
+    Edit,
+    Member,
+    Message,
+    OrderCard,
+    ProductCard,
+    Role,
+)
+from tradewire.domain.writes import Unit
+
+
+class Access(Struct, frozen=True):
+    """What policy needs to know of a conversation.
+
+    Attributes:
+        conversation: without members, last message or any reader's own settings.
+        roles: every member's role by user id.
+    """
+
+    conversation: Conversation
+    roles: Mapping[str, Role]
+
+
+class InboxQuery(Struct, frozen=True, kw_only=True):
+    """Which page of an inbox; a filter that is None lets all through. `now`: ms since 1970."""
+
+    limit: int
+    now: int
+    archived: bool | None = False
+    muted: bool | None = None
+    status: ConversationStatus | None = None
+    listing_id: str | None = None
+    unread: bool | None = None
+    sort: Literal["last_activity", "created_at"] = "last_activity"
+    descending: bool = True
+    cursor: str | None = None
+
+
+class InboxPage(Struct, frozen=True):
+    """Conversations as their reader sees them; `cursor` is None at the end."""
+
+    conversations: list[Conversation]
+    cursor: str | None
+
+
+class Unread(Struct, frozen=True):
+    """Unread messages by conversation, those with none left out, and whether a count stopped.
+
+    Attributes:
+        quiet: ids of the counted conversations that are archived or muted.
+    """
+
+    by_conversation: dict[str, int]
+    capped: bool
+    quiet: frozenset[str]
+
+
+class MissedChange(Struct, frozen=True):
+    """A change to tell a resuming client of; what it says is read from the present state.
+
+    Attributes:
+        kind: name of the event, one of domain.events.Change.
+        subject: what changed: a message, user, order or product id, "" for the conversation.
+        detail: the new role (MemberRoleChanged), "1"/"0" (UserBlocked), else "".
+    """
+
+    change_id: int
+    conversation_id: str
+    kind: str
+    subject: str
+    detail: str
+
+
+class Missed(Struct, frozen=True):
+    """What a user missed, each list in the order of ids; of several changes of one subject only
+    the last is kept. `truncated`: there was more than the limit, and the rest is left out.
+    """
+
+    messages: list[Message]
+    changes: list[MissedChange]
+    truncated: bool
+
+
+class Block(Struct, frozen=True):
+    """A user blocked by another, since when (ms since 1970)."""
+
+    user_id: str
+    since: int
+
+
+class Suspension(Struct, frozen=True):
+    """A user blocked on the platform; `until` in ms since 1970, None for good."""
+
+    until: int | None
+    reason: str | None
+
+
+class Journal(Protocol):
+    """The one way to write: units join commit groups, durable before they are answered."""
+
+    @property
+    def in_flight(self) -> int:
+        """Units that were appended and are not done."""
+
+    def append(self, unit: Unit, done: Callable[[Sequence[Any] | TradewireError], None]) -> None:
+        """Add a unit to the commit group that is being gathered.
+
+        `done` is called once, on the loop, with the results of the writes in their order, or with
+        the error that left all of them undone. Units of one conversation are committed, and their
+        `done` called, in the order of appending; once `done` has results, a read sees the writes,
+        no crash undoes them and their domain events are in the log. Units of one process that were
+        in flight when the store failed get `Unavailable`: whether they took effect is unknown.
+
+        Raises:
+            Overloaded: the bound on units in flight is reached; nothing was taken.
+        """
+
+    async def events(self, after: int, limit: int) -> list[DomainEvent]:
+        """Domain events of all tenants with ids above `after`, in the order of ids.
+
+        Ids never appear below one that a read has returned: no event is skipped by reading on.
+        """
+
+    async def newest_id(self) -> int:
+        """The greatest id in the store, to start the clock from; 0 when it is empty."""
+
+
+class Conversations(Protocol):
+    """Reads of conversations and of who is in them."""
+
+    async def access(self, tenant: str, conversation_id: str) -> Access | None:
+        """What policy needs; None when there is no such conversation."""
+
+    async def view(
+        self, tenant: str, user_id: str, conversation_id: str, now: int
+    ) -> Conversation | None:
+        """A conversation as a user sees it, with the first 50 members by time of joining, the last
+        message and the user's own settings; without these settings for one who is no member.
+        """
+
+    async def inbox(self, tenant: str, user_id: str, query: InboxQuery) -> InboxPage:
+        """A page of a user's conversations, in a number of statements that does not grow with
+        their number. Hidden ones are left out.
+
+        Raises:
+            InvalidField: the cursor is none of this query's.
+        """
+
+    async def unread(self, tenant: str, user_id: str, now: int) -> Unread:
+        """Messages by others after the read marker, deleted ones left out, counted to
+        limits.UNREAD_PER_CONVERSATION each in the limits.UNREAD_CONVERSATIONS newest.
+        """
+
+    async def members(
+        self, tenant: str, conversation_id: str, after: str, limit: int
+    ) -> list[Member]:
+        """Members with a user id above `after`, by user id."""
+
+    async def member(self, tenant: str, conversation_id: str, user_id: str) -> Member | None:
+        """One member."""
+
+    async def showing_product(
+        self, tenant: str, product_id: str, after: str, limit: int
+    ) -> list[str]:
+        """Conversations about a product or with its card in a message, by id, above `after`."""
+
+    async def missed(self, tenant: str, user_id: str, after: int, limit: int) -> Missed:
+        """Messages and changes with ids above `after` in the user's conversations, and the user's
+        own changes; receipts included. At most `limit` in all, the oldest first.
+        """
+
+
+class Messages(Protocol):
+    """Reads of messages. A deleted message is a message without text; an expired one reads as
+    deleted from the moment on which it expires.
+    """
+
+    async def by_id(self, tenant: str, ids: Sequence[tuple[str, int]]) -> list[Message]:
+        """Messages by (conversation_id, message_id), those not found left out, in the order asked.
+        Their `status` is `sent` here and below: receipts are overlaid by others.
+        """
+
+    async def before(
+        self, tenant: str, conversation_id: str, message_id: int, limit: int
+    ) -> list[Message]:
+        """The newest messages with ids below `message_id`, oldest first."""
+
+    async def after(
+        self, tenant: str, conversation_id: str, message_id: int, limit: int
+    ) -> list[Message]:
+        """The oldest messages with ids above `message_id`, oldest first."""
+
+    async def edits(self, tenant: str, conversation_id: str, message_id: int) -> list[Edit]:
+        """Former texts of a message, oldest first; none of a deleted one."""
+
+    async def receipts(self, tenant: str, conversation_id: str) -> list[Member]:
+        """All members with their markers; none when they are more than limits.RECEIPT_MEMBERS."""
+
+    async def expired(self, now: int, limit: int) -> list[tuple[str, str, int]]:
+        """(tenant, conversation_id, message_id) of messages to delete: expired, not yet deleted."""
+
+
+class People(Protocol):
+    """Reads of users: blocks, suspensions, when last seen."""
+
+    async def blocked_by(self, tenant: str, user_id: str) -> list[Block]:
+        """Whom a user has blocked, by user id."""
+
+    async def block_relations(self, tenant: str, user_id: str) -> frozenset[str]:
+        """Users whom this one blocked or who blocked this one."""
+
+    async def suspension(self, tenant: str, user_id: str) -> Suspension | None:
+        """The user's suspension, also one that has run out."""
+
+    async def last_seen(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
+        """When users were last there, ms since 1970; those never seen are left out."""
+
+
+class Catalogue(Protocol):
+    """Reads of products and orders."""
+
+    async def products(self, tenant: str, product_ids: Sequence[str]) -> dict[str, ProductCard]:
+        """Cards by product id; unknown ones are left out, deleted ones have status `deleted`."""
+
+    async def orders(self, tenant: str, order_ids: Sequence[str]) -> dict[str, OrderCard]:
+        """Cards by order id; unknown ones are left out."""
+
+    async def order_conversation(self, tenant: str, order_id: str) -> str | None:
+        """The conversation an order is linked to."""
+
+
+class Store(Protocol):
+    """A store: one engine behind all the ports above."""
+
+    @property
+    def journal(self) -> Journal:
+        """Where units are appended."""
+
+    @property
+    def conversations(self) -> Conversations:
+        """Reads of conversations."""
+
+    @property
+    def messages(self) -> Messages:
+        """Reads of messages."""
+
+    @property
+    def people(self) -> People:
+        """Reads of users."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Reads of products and orders."""
+
+    async def open(self) -> None:
+        """Connect and make ready.
+
+        Raises:
+            StoreError: it cannot be used; the message says why and what to do.
+        """
+
+    async def close(self) -> None:
+        """Finish the units in flight, then release everything."""
+
+    async def check(self) -> None:
+        """Raise `Unavailable` when the engine does not answer."""
+
+
+class StoreError(Exception):
+    """The store cannot be opened."""
+
+
+class Hub(Protocol):
+    """The connected devices, and the way to them.
+
+    Every call returns at once. Delivery is at least once to each connection that is there; what a
+    connection misses, it resumes from the store.
+    """
+
+    def publish(
+        self,
+        tenant: str,
+        user_ids: Iterable[str],
+        event: Event,
+        *,
+        event_id: int = 0,
+        skip: str | None = None,
+    ) -> None:
+        """Tell every device of these users, except the session `skip`.
+
+        `event_id` is the id that the event carries, 0 for typing and presence. Called in the order
+        of ids within a conversation.
+        """
+
+    def tell_watchers(
+        self, tenant: str, user_id: str, event: Event, hidden: frozenset[str]
+    ) -> None:
+        """Tell those connections that watch a user, save those of the users `hidden`."""
+
+    def connected(self, tenant: str, user_id: str) -> bool:
+        """Whether the user has a device here."""
+
+    def disconnect(self, tenant: str, user_id: str, code: Close) -> None:
+        """Close every connection of a user."""
+
+
+class Session(Protocol):
+    """The connection that a command came by."""
+
+    session_id: str
+
+    def watch(self, user_ids: Sequence[str]) -> None:
+        """Events about just these users follow on this connection."""

@@ -1,0 +1,1 @@
+"""Shipped for tests: the contract suite of each port and a virtual clock."""

@@ -1,0 +1,107 @@
+"""Who is there: told to those who watch, never across a block."""
+
+from tradewire.domain.caller import Caller
+from tradewire.domain.commands import GetOnlineStatus, SetOnlineStatus, WatchPresence
+from tradewire.domain.errors import InvalidField
+from tradewire.domain.events import UserOffline, UserOnline
+from tradewire.domain.ids import timestamp
+from tradewire.domain.results import StatusesResult
+from tradewire.domain.types import Presence as Chosen
+from tradewire.domain.types import UserStatus
+from tradewire.domain.writes import SetLastSeen
+from tradewire.ports import Session
+from tradewire.usecases.context import Context, Key
+
+
+class Presence:
+    """The commands on presence, and what coming and going means.
+
+    A user is online while a device is connected, unless they chose to be invisible. What they chose
+    holds until they choose again or the node restarts.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._chosen: dict[Key, Chosen] = {}
+        self._shown: dict[Key, Chosen] = {}
+
+    async def set(self, caller: Caller, command: SetOnlineStatus) -> StatusesResult:
+        """SetOnlineStatus."""
+        key = (caller.tenant, caller.user_id)
+        if command.status == "online":
+            self._chosen.pop(key, None)
+        else:
+            self._chosen[key] = command.status
+        await self.refresh(*key)
+        own = GetOnlineStatus(user_ids=[caller.user_id])
+        return await self.get(caller, own)
+
+    async def get(self, caller: Caller, command: GetOnlineStatus) -> StatusesResult:
+        """GetOnlineStatus: who is blocked, either way, looks as if never seen."""
+        tenant = caller.tenant
+        blocked = await self._context.blocks.get((tenant, caller.user_id))
+        visible = [user for user in dict.fromkeys(command.user_ids) if user not in blocked]
+        seen = await self._context.store.people.last_seen(tenant, visible)
+        return StatusesResult(
+            [
+                self._status(tenant, user, seen.get(user))
+                if user not in blocked
+                else UserStatus(user, "offline")
+                for user in dict.fromkeys(command.user_ids)
+            ]
+        )
+
+    async def watch(
+        self, caller: Caller, command: WatchPresence, session: Session | None
+    ) -> StatusesResult:
+        """WatchPresence: the statuses now; events follow on the connection."""
+        if session is None:
+            raise InvalidField("WatchPresence needs a connection.", field="type")
+        session.watch(command.user_ids)
+        return await self.get(caller, GetOnlineStatus(user_ids=command.user_ids))
+
+    async def refresh(self, tenant: str, user_id: str) -> None:
+        """Tell the watchers, and the log, if the user came, went or changed since last told."""
+        key = (tenant, user_id)
+        blocked = await self._context.blocks.get(key)
+        # From here to the commit nothing waits, so comings and goings are told in their order.
+        before, now = self._shown.get(key), self._current(key)
+        if before == now:
+            return
+        if now is None:
+            self._shown.pop(key, None)
+        else:
+            self._shown[key] = now
+        at = self._context.clock.now_ms()
+        event = (
+            UserOffline(user_id=user_id, last_seen=timestamp(at))
+            if now is None
+            else UserOnline(user_id=user_id, status=now)
+        )
+        self._context.hub.tell_watchers(tenant, user_id, event, blocked)
+        if before is None or now is None:
+            await self._record(key, now is not None, at)
+
+    async def _record(self, key: Key, online: bool, at: int) -> None:
+        await self._context.commit(
+            SetLastSeen(
+                tenant=key[0],
+                event_id=self._context.clock.next_id(),
+                user_id=key[1],
+                online=online,
+                last_seen=at,
+            )
+        )
+
+    def _current(self, key: Key) -> Chosen | None:
+        """How the user appears now; None: not there."""
+        chosen = self._chosen.get(key, "online")
+        if chosen == "invisible" or not self._context.hub.connected(*key):
+            return None
+        return chosen
+
+    def _status(self, tenant: str, user_id: str, seen: int | None) -> UserStatus:
+        current = self._current((tenant, user_id))
+        if current is not None and current != "invisible":
+            return UserStatus(user_id, current)
+        return UserStatus(user_id, "offline", timestamp(seen) if seen is not None else None)

@@ -1,0 +1,173 @@
+"""What a client missed, told from the present state (protocol §3 "Resume")."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from tradewire.domain import events, limits
+from tradewire.domain.caller import Caller
+from tradewire.domain.errors import NotFound
+from tradewire.domain.ids import TIME_SHIFT
+from tradewire.domain.types import Message
+from tradewire.ports import MissedChange
+from tradewire.usecases.context import Context
+from tradewire.usecases.views import Views
+
+_OVERLAP = limits.RESUME_OVERLAP_MS << TIME_SHIFT
+
+
+class Backlog(Struct, frozen=True):
+    """Events in the order of their ids; `truncated` says that more was missed."""
+
+    events: list[events.Event]
+    truncated: bool
+
+
+class Resume:
+    """Reads what a user missed and turns it into events."""
+
+    def __init__(self, context: Context, views: Views) -> None:
+        self._context = context
+        self._views = views
+
+    async def missed(self, caller: Caller, since: int) -> Backlog:
+        """All that the caller missed after the id `since`, and 10 s before it once more."""
+        after = max(since - _OVERLAP, 0)
+        missed = await self._context.store.conversations.missed(
+            caller.tenant, caller.user_id, after, limits.RESUME_EVENTS
+        )
+        await self._views.add_cards(caller.tenant, missed.messages)
+        told: list[tuple[int, events.Event]] = [
+            (message.id, events.MessageReceived(message=message)) for message in missed.messages
+        ]
+        told += await self._changed(caller, missed.changes)
+        told.sort(key=lambda pair: pair[0])
+        return Backlog([event for _, event in told], missed.truncated)
+
+    async def _changed(
+        self, caller: Caller, changes: Sequence[MissedChange]
+    ) -> list[tuple[int, events.Event]]:
+        blocked = await self._context.blocks.get((caller.tenant, caller.user_id))
+        rewritten = await self._rewritten(caller, changes)
+        told: list[tuple[int, events.Event]] = []
+        for change in changes:
+            event = await self._event(caller, change, blocked, rewritten)
+            if event is not None:
+                told.append((change.change_id, event))
+        return told
+
+    async def _rewritten(
+        self, caller: Caller, changes: Sequence[MissedChange]
+    ) -> dict[tuple[str, int], Message]:
+        """The messages that were edited or deleted, as they are now."""
+        ids = [
+            (change.conversation_id, int(change.subject))
+            for change in changes
+            if change.kind in ("MessageEdited", "MessageDeleted")
+        ]
+        found = await self._context.store.messages.by_id(caller.tenant, ids) if ids else []
+        await self._views.add_cards(caller.tenant, found)
+        return {(message.conversation_id, message.id): message for message in found}
+
+    async def _event(
+        self,
+        caller: Caller,
+        change: MissedChange,
+        blocked: frozenset[str],
+        rewritten: dict[tuple[str, int], Message],
+    ) -> events.Event | None:
+        """The event of a change; None when what it is about is gone or not for the caller."""
+        change_id, conversation_id = str(change.change_id), change.conversation_id
+        match change.kind:
+            case "MessageEdited" | "MessageDeleted":
+                message = rewritten.get((conversation_id, int(change.subject)))
+                return _rewrite(change_id, message) if message else None
+            case "MessageRead" | "MessageDelivered" if change.subject not in blocked:
+                kind = (
+                    events.MessageRead if change.kind == "MessageRead" else events.MessageDelivered
+                )
+                return kind(
+                    change_id=change_id,
+                    conversation_id=conversation_id,
+                    user_id=change.subject,
+                    up_to=change.detail,
+                )
+            case "ConversationDeleted":
+                return events.ConversationDeleted(
+                    change_id=change_id, conversation_id=conversation_id
+                )
+            case "UserBlocked":
+                return events.UserBlocked(
+                    change_id=change_id, user_id=change.subject, blocked=change.detail == "1"
+                )
+            case "OrderLinked" | "OrderUpdated" | "ProductUpdated":
+                return await self._commerce(caller, change)
+            case _:
+                return await self._membership(caller, change)
+
+    async def _commerce(self, caller: Caller, change: MissedChange) -> events.Event | None:
+        catalogue = self._context.store.catalogue
+        change_id, conversation_id = str(change.change_id), change.conversation_id
+        if change.kind == "ProductUpdated":
+            product = (await catalogue.products(caller.tenant, [change.subject])).get(
+                change.subject
+            )
+            if product is None:
+                return None
+            return events.ProductUpdated(
+                change_id=change_id, conversation_id=conversation_id, product=product
+            )
+        order = (await catalogue.orders(caller.tenant, [change.subject])).get(change.subject)
+        kind = events.OrderLinked if change.kind == "OrderLinked" else events.OrderUpdated
+        if order is None:
+            return None
+        return kind(change_id=change_id, conversation_id=conversation_id, order=order)
+
+    async def _membership(self, caller: Caller, change: MissedChange) -> events.Event | None:
+        change_id, conversation_id = str(change.change_id), change.conversation_id
+        match change.kind:
+            case "ConversationCreated" | "ConversationUpdated":
+                return await self._conversation(caller, change)
+            case "MemberAdded":
+                member = await self._context.store.conversations.member(
+                    caller.tenant, conversation_id, change.subject
+                )
+                if member is None:
+                    return None
+                return events.MemberAdded(
+                    change_id=change_id,
+                    conversation_id=conversation_id,
+                    user_id=change.subject,
+                    member=member,
+                )
+            case "MemberRemoved":
+                return events.MemberRemoved(
+                    change_id=change_id, conversation_id=conversation_id, user_id=change.subject
+                )
+            case "MemberRoleChanged":
+                return events.MemberRoleChanged(
+                    change_id=change_id,
+                    conversation_id=conversation_id,
+                    user_id=change.subject,
+                    role=change.detail,  # type: ignore[arg-type]  # written from a Role
+                )
+        return None
+
+    async def _conversation(self, caller: Caller, change: MissedChange) -> events.Event | None:
+        try:
+            view = await self._views.conversation(
+                caller.tenant, caller.user_id, change.conversation_id
+            )
+        except NotFound:
+            return None
+        kind = (
+            events.ConversationCreated
+            if change.kind == "ConversationCreated"
+            else events.ConversationUpdated
+        )
+        return kind(change_id=str(change.change_id), conversation=view)
+
+
+def _rewrite(change_id: str, message: Message) -> events.Event:
+    kind = events.MessageDeleted if message.deleted else events.MessageEdited
+    return kind(change_id=change_id, message=message)

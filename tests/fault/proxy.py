@@ -1,0 +1,121 @@
+"""A TCP relay whose connections can be cut at any byte."""
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import Self
+
+CHUNK_BYTES = 1 << 16
+CUT_AT_ONCE = 0.3
+
+
+class Link:
+    """One connection through the proxy.
+
+    Attributes:
+        left: bytes that still pass before the cut, for each direction (to the client, to the
+            server); None: no cut is near.
+    """
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.left: dict[asyncio.StreamWriter, int | None] = {client: None, server: None}
+        self._client = client
+        self._server = server
+
+    def cut(self) -> None:
+        """Cut now, on both sides and without a farewell."""
+        for side in (self._client, self._server):
+            side.transport.abort()
+
+    def cut_after(self, size: int, *, to_client: bool) -> None:
+        """Cut once so many more bytes have passed in one direction."""
+        self.left[self._client if to_client else self._server] = size
+
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass bytes on until the end, or the cut."""
+        while chunk := await reader.read(CHUNK_BYTES):
+            left = self.left[writer]
+            writer.write(chunk[:left])
+            await writer.drain()
+            if left is not None and left <= len(chunk):
+                break
+            if left is not None:
+                self.left[writer] = left - len(chunk)
+        self.cut()
+
+
+class Proxy:
+    """Listens on one port of 127.0.0.1, for whatever server is behind it at the time.
+
+    Attributes:
+        upstream: the port of the server; 0 while there is none.
+        links: the connections that are open.
+    """
+
+    def __init__(self) -> None:
+        self.upstream = 0
+        self.links: list[Link] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut_one(self, rng: random.Random, frame_bytes: int) -> None:
+        """Cut a random connection: now, or within the next frame of one direction or the other."""
+        if not self.links:
+            return
+        link = rng.choice(self.links)
+        if rng.random() < CUT_AT_ONCE:
+            link.cut()
+        else:
+            link.cut_after(rng.randint(1, frame_bytes), to_client=rng.random() < 0.5)
+
+    def spare(self) -> None:
+        """Take back the cuts that have not come yet."""
+        for link in self.links:
+            link.left = dict.fromkeys(link.left)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._relay(reader, writer), name="proxy")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(OSError):
+                await self._pass_on(
+                    reader, writer, *await asyncio.open_connection("127.0.0.1", self.upstream)
+                )
+        finally:
+            writer.transport.abort()
+
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        onward: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
+        link = Link(writer, back)
+        self.links.append(link)
+        try:
+            await asyncio.gather(link.pump(reader, back), link.pump(onward, writer))
+        finally:
+            self.links.remove(link)
+            link.cut()

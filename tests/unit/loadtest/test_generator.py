@@ -1,0 +1,117 @@
+"""The generator against the floor, as a process, with few messages."""
+
+import os
+import uuid
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from loadtest.bench import Options, compare, generate
+from loadtest.floor import peer_of
+from loadtest.messages import Protocol
+from loadtest.plan import ClosedLoop, OpenLoop, Pair, Plan, Traffic
+from loadtest.report import summarize
+from loadtest.servers import Floor, running
+
+DEADLINE = 60.0
+WARM_UP = 0.1
+PROTOCOLS = pytest.mark.parametrize("protocol", ["json", "msgpack"])
+
+
+@PROTOCOLS
+async def test_a_closed_loop_finds_the_floor_correct(protocol: Protocol) -> None:
+    async with running(Floor()) as server:
+        load = ClosedLoop(in_flight=2, seconds=0.2)
+        pairs = await server.pairs(2)
+        plan = Plan(server.host, server.port, server.pid, protocol, pairs, load, WARM_UP)
+        traffic = await generate(plan, Traffic, DEADLINE)
+    assert traffic.faults == {}
+    assert traffic.acknowledged > 0
+    assert traffic.latency_ms.p50 > 0
+    assert traffic.generator_cpu_s > 0
+
+
+async def test_an_open_loop_sends_what_is_due() -> None:
+    async with running(Floor()) as server:
+        load = OpenLoop(rate=100, seconds=0.5, seed=1)
+        pairs = await server.pairs(2)
+        plan = Plan(server.host, server.port, server.pid, "json", pairs, load, WARM_UP)
+        traffic = await generate(plan, Traffic, DEADLINE)
+    assert traffic.faults == {}
+    assert traffic.acknowledged > 0
+    assert traffic.latency_ms.max >= traffic.latency_ms.p50 > 0
+
+
+async def test_a_comparison_of_the_floor_with_itself_is_complete() -> None:
+    options = Options(
+        duration=0.2, rounds=1, connections=4, in_flight=2, rate=50, idle_connections=120
+    )
+    progress: list[str] = []
+    results = await compare(options, Floor(), Floor(name="itself"), progress.append)
+    assert len(results.closed) == len(results.open) == 1
+    assert not [reason for reason in summarize(results).invalid if " x " in reason]
+    assert results.idle_floor.connections == results.idle_subject.connections == 20
+    assert len(progress) == 3
+
+
+Spoil = Callable[[list[dict[str, object]]], list[dict[str, object]]]
+
+
+class WrongServer:
+    """A relay of two users; the first two events to each of them go through ``spoil``."""
+
+    def __init__(self, spoil: Spoil) -> None:
+        self._spoil = spoil
+        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._first_two: dict[str, list[dict[str, object]]] = {"a0": [], "b0": []}
+        self._numbers = count(1)
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=("chat.v1.json",))
+        await socket.prepare(request)
+        user_id = request.query["user_id"]
+        self._sockets[user_id] = socket
+        await socket.send_json({"type": "Welcome", "session_id": user_id})
+        async for frame in socket:
+            await self._relay(user_id, frame.json())
+        return socket
+
+    async def _relay(self, user_id: str, command: dict[str, object]) -> None:
+        message = {name: command[name] for name in ("conversation_id", "key", "text")}
+        message["message_id"] = str(next(self._numbers))
+        reply = {"type": "Reply", "id": command["id"], "result": {"message": message}}
+        await self._sockets[user_id].send_json(reply)
+        first_two = self._first_two[user_id]
+        first_two.append(message)
+        if len(first_two) > 1:
+            events = self._spoil(first_two) if len(first_two) == 2 else [message]
+            peer = self._sockets[peer_of(user_id)]
+            for event in events:
+                await peer.send_json({"type": "MessageReceived", "message": event})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda events: events[1:], "never delivered"),
+        (lambda events: [*events, events[0]], "delivered twice or never sent"),
+        (lambda events: events[::-1], "out of order"),
+        (lambda events: [{**event, "text": "x"} for event in events], "altered"),
+        (lambda events: [{**event, "conversation_id": "x"} for event in events], "altered"),
+    ],
+    ids=["lost", "duplicate", "out of order", "text", "conversation"],
+)
+async def test_a_wrong_server_is_found_out(spoil: Spoil, fault: str) -> None:
+    application = web.Application()
+    application.router.add_get("/ws/chat", WrongServer(spoil).serve)
+    async with TestServer(application, host="127.0.0.1") as server:
+        assert server.port is not None
+        paths = ("/ws/chat?user_id=a0", "/ws/chat?user_id=b0")
+        load = ClosedLoop(in_flight=2, seconds=0.1)
+        pair = Pair(paths, str(uuid.uuid4()))
+        plan = Plan("127.0.0.1", server.port, os.getpid(), "json", [pair], load, WARM_UP)
+        traffic = await generate(plan, Traffic, DEADLINE)
+    assert [seen for seen in traffic.faults if seen.startswith(fault)]

@@ -1,0 +1,54 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import jwt
+import pytest
+
+from loadtest.servers import Floor, ServerError, Tradewire, running
+
+
+@dataclass(frozen=True)
+class Broken(Floor):
+    """A program in place of the server."""
+
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+async def test_the_floor_starts_and_stops() -> None:
+    async with running(Floor()) as server:
+        assert server.host == "127.0.0.1"
+        assert server.port > 0
+        [pair] = await server.pairs(1)
+        assert pair.paths == ("/ws/chat?user_id=a0", "/ws/chat?user_id=b0")
+        assert pair.conversation_id
+
+
+async def test_a_server_that_ends_at_once_is_told_with_its_own_words() -> None:
+    program = "import sys; sys.exit('the folder is in use')"
+    with pytest.raises(ServerError, match="the folder is in use"):
+        async with running(Broken(command=("-c", program))):
+            pytest.fail("it never was ready")
+
+
+async def test_a_server_that_does_not_exit_cleanly_fails_the_run() -> None:
+    program = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(3));"
+        "print('ready http://127.0.0.1:1', flush=True); signal.pause()"
+    )
+    with pytest.raises(ServerError, match="exit code 3"):
+        async with running(Broken(command=("-c", program))):
+            pass
+
+
+def test_tokens_are_signed_with_the_secret_the_server_is_given() -> None:
+    target = Tradewire()
+    secret = target.environment["JWT_SECRET"]
+    claims = jwt.decode(target.token("a1"), secret, algorithms=["HS256"])
+    assert claims["sub"] == "a1"
+    assert "exp" in claims
+    assert target.path("a1").startswith("/ws/chat?user_id=a1&token=")
+
+
+def test_each_bench_has_a_secret_of_its_own() -> None:
+    assert Tradewire().environment["JWT_SECRET"] != Tradewire().environment["JWT_SECRET"]
