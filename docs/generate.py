@@ -24,7 +24,8 @@ CLOSE_MEANINGS = {
 
 ACTIONS: dict[policy.Action, str] = {
     "read": "read, mark, archive, mute, pin, leave",
-    "send": "send, edit own messages, type",
+    "send": "send, type",
+    "edit_own": "edit own messages",
     "delete_others": "delete others' messages",
     "revise": "change title, metadata, status",
     "add_members": "add members",

@@ -78,7 +78,7 @@ class MissedChange(Struct, frozen=True):
     Attributes:
         kind: name of the event, one of domain.events.Change.
         subject: what changed: a message, user, order or product id, "" for the conversation.
-        detail: the new role (MemberRoleChanged), "1"/"0" (UserBlocked), else "".
+        detail: the marker of a receipt, "1" or "0" of UserBlocked, else "".
     """
 
     change_id: int

@@ -1,9 +1,12 @@
 """Bare callers: a WebSocket that shows all that comes, and HTTP with the same commands."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
 from typing import Any, Literal, Protocol, TypeAlias
 
 import aiohttp
@@ -235,7 +238,9 @@ async def over_http(
 ) -> AsyncIterator[HttpCaller]:
     """A user's HTTP connection."""
     headers = {"Authorization": f"Bearer {server.token(user, *roles, tenant=tenant)}"}
-    async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session:
+    async with aiohttp.ClientSession(
+        headers=headers, timeout=_TIMEOUT, json_serialize=partial(json.dumps, ensure_ascii=False)
+    ) as session:
         yield HttpCaller(server.url, session)
 
 
@@ -293,6 +298,35 @@ async def say(talker: Talker, conversation_id: str, *texts: str) -> list[str]:
 def _id_of(result: Json) -> str:
     conversation_id: str = result["conversation"]["conversation_id"]
     return conversation_id
+
+
+_numbers = count(1)
+
+
+def cloud_event(kind: str, ce_id: str | None = None, **data: Any) -> Json:
+    """An event of another service in structured form, with an id of its own if none is given."""
+    return {
+        "specversion": "1.0",
+        "id": ce_id or f"event-{next(_numbers)}",
+        "source": "/marketplace",
+        "type": kind,
+        "data": data,
+    }
+
+
+def product(product_id: str, version: int, **changed: Any) -> Json:
+    """The data of a `ProductUpdated`."""
+    card = {
+        "product_id": product_id,
+        "seller_id": "seller",
+        "title": f"Version {version}",
+        "price": {"amount": "19.90", "currency": "EUR"},
+        "image_url": "https://shop.example/p.jpg",
+        "url": "https://shop.example/p",
+        "status": "active",
+        "version": version,
+    }
+    return card | changed
 
 
 Connect: TypeAlias = Callable[..., Awaitable[Device]]

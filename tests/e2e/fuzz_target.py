@@ -54,7 +54,6 @@ class Target:
         self._http = http
         self._sockets: dict[str, aiohttp.ClientWebSocketResponse] = {}
         self._ids = {CONVERSATION: CONVERSATION, MESSAGE: MESSAGE}
-        self._known: list[Json] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -113,15 +112,11 @@ class Target:
         token = self.server.token("fuzzer")
         return await self._answer("GET", f"/ws/chat?token={token}&{query}", headers=UPGRADE)
 
-    async def check_unchanged(self) -> None:
-        """Fail if something was stored since the state was last taken."""
-        before, now = self._known, await self._state()
-        assert before in (None, now)
-        self._known = now
-
-    def accepted(self) -> None:
-        """Something may have been stored, rightly."""
-        self._known = None
+    async def state(self) -> list[Json]:
+        """What the fuzzer can see of all that is theirs."""
+        conversation = f"/v1/conversations/{self._ids[CONVERSATION]}"
+        paths = ["/v1/conversations", conversation, f"{conversation}/messages", "/v1/blocks"]
+        return list(await asyncio.gather(*(self._get("GET", path) for path in paths)))
 
     async def _prepare(self) -> None:
         created = await self._get("POST", "/v1/conversations", {"user_id": "witness"})
@@ -130,11 +125,6 @@ class Target:
         sent = await self._get("POST", "/v1/messages", fields)
         self._ids[MESSAGE] = sent["message"]["message_id"]
         assert all(len(name) == len(id) for name, id in self._ids.items())
-
-    async def _state(self) -> list[Json]:
-        conversation = f"/v1/conversations/{self._ids[CONVERSATION]}"
-        paths = ["/v1/conversations", conversation, f"{conversation}/messages", "/v1/blocks"]
-        return list(await asyncio.gather(*(self._get("GET", path) for path in paths)))
 
     async def _get(self, method: str, path: str, fields: Json | None = None) -> Json:
         headers = {"Authorization": f"Bearer {self.server.token('fuzzer')}"}

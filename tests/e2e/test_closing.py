@@ -3,7 +3,6 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.e2e.devices import (
     Connect,
     Device,
     Subprotocol,
+    cloud_event,
     connected,
     direct,
     eventually,
@@ -232,7 +232,7 @@ async def test_a_user_blocked_on_the_platform_loses_all_connections(
     elsewhere = await connect("mallory", tenant="elsewhere")
     conversation = await direct(phone, "bob")
     shop, over = await http("shop", "service"), await http("mallory")
-    await shop.ask("TakeEvents", **_suspension("UserBlocked"))
+    await shop.ask("TakeEvents", **cloud_event("UserBlocked", user_id="mallory"))
     assert await closed(phone) == await closed(tablet) == 4403
     body, status, _ = await refused_handshake(server.url, {"token": server.token("mallory")})
     assert (status, body["code"]) == (403, "blocked")
@@ -240,24 +240,12 @@ async def test_a_user_blocked_on_the_platform_loses_all_connections(
     assert (refusal["code"], refusal["status"]) == ("blocked", 403)
     assert await bob.heard("MessageReceived") == []
     assert await elsewhere.heard() == []
-    await shop.ask("TakeEvents", **_suspension("UserUnblocked"))
+    await shop.ask("TakeEvents", **cloud_event("UserUnblocked", user_id="mallory"))
     await say(await connect("mallory"), conversation, "back again")
 
 
-def _suspension(kind: str) -> dict[str, Any]:
-    return {
-        "specversion": "1.0",
-        "id": kind,
-        "source": "/marketplace",
-        "type": kind,
-        "data": {"user_id": "mallory"},
-    }
-
-
 @BOTH
-async def test_a_slow_consumer_is_cut_and_resumes(
-    connect: Connect, protocol: Subprotocol
-) -> None:
+async def test_a_slow_consumer_is_cut_and_resumes(connect: Connect, protocol: Subprotocol) -> None:
     alice, quick = await connect("alice"), await connect("bob")
     slow = await connect("carol", protocol=protocol)
     made = await alice.ask(

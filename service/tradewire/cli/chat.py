@@ -96,6 +96,7 @@ class Chat:
         self._shown: set[str] = set()
         self._typed_keys: set[str] = set()
         self._receipts = Receipts()
+        self._connected = True
         self._typing_told_at = float("-inf")
         self._peer_types_until = float("-inf")
 
@@ -161,6 +162,8 @@ class Chat:
 
     async def _show_events(self) -> None:
         async for event in self._client.events():
+            # What came over a new connection is shown after the news of it.
+            self._note_connection()
             if _conversation_of(event) == self._conversation_id:
                 self._show_event(event)
 
@@ -206,13 +209,16 @@ class Chat:
             self._terminal.show(f"* {news} {self._peer}")
 
     async def _watch_connection(self) -> None:
-        connected = True
         while True:
             await asyncio.sleep(STATE_LOOKED_AT_S)
-            now = self._client.state is not State.CONNECTING
-            if now != connected:
-                connected = now
-                self._terminal.show("* connected again" if now else "* connection lost, waiting")
+            self._note_connection()
+
+    def _note_connection(self) -> None:
+        connected = self._client.state is not State.CONNECTING
+        if connected != self._connected:
+            self._connected = connected
+            news = "connected again" if connected else "connection lost, waiting"
+            self._terminal.show(f"* {news}")
 
 
 def _conversation_of(event: Json) -> str | None:

@@ -114,7 +114,7 @@ def domain_event(write: Write, result: Any) -> DomainEvent | None:
 
 def _conversation_event(write: Write, result: Any) -> DomainEvent | None:
     match write:
-        case CreateConversation() if result:
+        case CreateConversation() if result == "created":
             made = ConversationData(write.conversation)
             return _of(write, write.change_id, "ConversationCreated", made)
         case ReviseConversation():

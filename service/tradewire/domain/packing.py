@@ -75,9 +75,7 @@ def pack_event(event: DomainEvent, packed_message: bytes | None = None) -> bytes
     return _encode((event.id, event.tenant, event.type, event.subject, data))
 
 
-def pack_sent(
-    tenant: str, conversation_id: str, message_id: int, packed_message: bytes
-) -> bytes:
+def pack_sent(tenant: str, conversation_id: str, message_id: int, packed_message: bytes) -> bytes:
     """The `MessageSent` of a message as `pack_event` packs it: most events are of this kind."""
     data = (conversation_id, message_id, msgspec.Raw(packed_message))
     return _encode((message_id, tenant, "MessageSent", conversation_id, data))

@@ -8,7 +8,14 @@ from tradewire.domain.errors import Blocked, ConversationClosed, Forbidden, NotF
 from tradewire.domain.types import Conversation, Role
 
 Action = Literal[
-    "read", "send", "delete_others", "revise", "add_members", "set_roles", "delete_conversation"
+    "read",
+    "send",
+    "edit_own",
+    "delete_others",
+    "revise",
+    "add_members",
+    "set_roles",
+    "delete_conversation",
 ]
 
 RANK: dict[Role, int] = {"member": 0, "moderator": 1, "admin": 2, "owner": 3}
@@ -16,6 +23,7 @@ RANK: dict[Role, int] = {"member": 0, "moderator": 1, "admin": 2, "owner": 3}
 LEAST_ROLE: dict[Action, Role] = {
     "read": "member",
     "send": "member",
+    "edit_own": "member",
     "delete_others": "moderator",
     "revise": "admin",
     "add_members": "admin",
@@ -32,8 +40,11 @@ LEAST_ROLE_TO_REMOVE: dict[Role, Role] = {
 }
 """The least role that may remove a member of the given one."""
 
-DIRECT: frozenset[Action] = frozenset({"read", "send", "revise"})
+DIRECT: frozenset[Action] = frozenset({"read", "send", "edit_own", "revise"})
 """What both members of a direct conversation may do; it has no roles."""
+
+WRITING: frozenset[Action] = frozenset({"send", "edit_own"})
+"""What nobody does in a closed conversation."""
 
 MODERATOR: frozenset[Action] = frozenset({"read", "delete_others"})
 """What a token with the role `moderator` may do in every conversation of its tenant."""
@@ -51,8 +62,8 @@ def require(caller: Caller, conversation: Conversation, role: Role | None, actio
     if not _allowed(caller, conversation, role, action):
         if role is None and not _allowed(caller, conversation, role, "read"):
             raise NotFound(field="conversation_id")
-        raise ReadOnly if action == "send" else Forbidden
-    if action == "send" and conversation.status == "closed":
+        raise ReadOnly if action == "send" and conversation.kind == "channel" else Forbidden
+    if action in WRITING and conversation.status == "closed":
         raise ConversationClosed
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tradewire.domain import limits
+from tradewire.domain.ids import MAX_ID
 
 # `$` alone would let a trailing line feed pass in Python; in ECMAScript the look-ahead is a no-op.
 _END = r"$(?!\n)"
@@ -21,8 +22,22 @@ ConversationId = Annotated[
     str,
     Meta(pattern=rf"^[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}{_END}"),
 ]
-MessageId = Annotated[str, Meta(pattern=rf"^(0|[1-9][0-9]{{0,17}}|[1-8][0-9]{{18}}){_END}")]
-"""A decimal id; the pattern keeps it within 63 bits."""
+
+
+def _decimals_up_to(most: int) -> str:
+    """A pattern of the numbers 0 to `most` in decimal form."""
+    digits = str(most)
+    shorter = f"0|[1-9][0-9]{{0,{len(digits) - 2}}}"
+    smaller = [
+        f"{digits[:place]}[{int(place == 0)}-{int(digit) - 1}][0-9]{{{len(digits) - place - 1}}}"
+        for place, digit in enumerate(digits)
+        if int(digit) > int(place == 0)
+    ]
+    return "|".join((shorter, *smaller, digits))
+
+
+MessageId = Annotated[str, Meta(pattern=rf"^({_decimals_up_to(MAX_ID)}){_END}")]
+"""An id as a decimal string, within 63 bits."""
 
 Metadata = dict[str, Any]
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]

@@ -5,6 +5,8 @@ unit takes effect whole or not at all, and every write yields a result, listed a
 issued right before the unit is appended, so units commit in the order of their ids.
 """
 
+from typing import Literal
+
 from msgspec import UNSET, Struct, UnsetType
 
 from tradewire.domain.types import (
@@ -97,9 +99,10 @@ class MoveMarker(ConversationWrite, frozen=True):
 
 
 class CreateConversation(ConversationWrite, frozen=True):
-    """Makes a conversation unless its id exists. Result: `created: bool`.
+    """Makes a conversation unless its id exists. Result: `Creation`.
 
-    A direct conversation that existed is shown again to `shown_to` if that member had hidden it.
+    A direct conversation that existed is shown again to `shown_to` if that member had hidden it,
+    who hears of it as of a new one (`ConversationCreated`).
     """
 
     change_id: int
@@ -247,6 +250,11 @@ class SetLastSeen(Write, frozen=True):
     user_id: str
     online: bool
     last_seen: int
+
+
+Creation = Literal["created", "shown", "known"]
+"""What became of a `CreateConversation`: made, there but shown again to one who had hidden it, or
+just there."""
 
 
 class Unit(Struct, frozen=True, gc=False):

@@ -60,8 +60,8 @@ class ChatSocket:
     """
 
     __slots__ = (
-        "_closing", "_expiry", "_handshake", "_idle", "_next", "_outbound", "_pending", "_session",
-        "_sockets", "_transport", "_ws", "connection", "turn",
+        "_closed", "_closing", "_expiry", "_handshake", "_idle", "_next", "_outbound", "_pending",
+        "_session", "_sockets", "_transport", "_ws", "connection", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +96,7 @@ class ChatSocket:
         )
         self.turn = random.randrange(HEARTBEAT_S)
         self._closing: Close | None = None
+        self._closed: asyncio.Task[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._next = 0
         self._pending: dict[int, tuple[RequestId | None, float]] = {}
@@ -136,6 +137,9 @@ class ChatSocket:
             self.close(Close.GOING_AWAY)
         finally:
             self._end()
+        if self._closed is not None:
+            # Returning earlier would let aiohttp end the connection with a code of its own.
+            await self._closed
         return self._ws
 
     def tell(self, event: Event) -> None:
@@ -147,7 +151,9 @@ class ChatSocket:
         """Close the connection, once what is in flight has been answered."""
         if self._closing is None:
             self._closing = code
-            self._sockets.tasks.start(f"close {self._session.session_id}", self._close(code))
+            self._closed = self._sockets.tasks.start(
+                f"close {self._session.session_id}", self._close(code)
+            )
 
     def look(self, now: float, *, ping: bool) -> None:
         """See to the deadlines: silence, and sends that the store does not answer."""

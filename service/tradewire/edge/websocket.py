@@ -55,7 +55,10 @@ class ChatSockets:
         handshake = await Handshake.read(request, self.authenticator)
         await self.service.blocks.check_suspension(handshake.caller)
         self.admission.check_connection(handshake.caller, handshake.device_id)
-        socket = await ChatSocket.accept(self, request, handshake)
+        try:
+            socket = await ChatSocket.accept(self, request, handshake)
+        except ConnectionError as gone:
+            raise web.HTTPBadRequest(reason="The client left during the handshake.") from gone
         return await socket.run()
 
     def add(self, socket: ChatSocket) -> None:

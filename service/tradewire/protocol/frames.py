@@ -7,7 +7,12 @@ import msgspec
 from tradewire.domain.commands import COMMANDS, Command
 from tradewire.domain.errors import BadRequest, TradewireError
 from tradewire.domain.events import Event
-from tradewire.protocol.validation import UNDECODABLE, invalid_field
+from tradewire.protocol.validation import (
+    UNDECODABLE,
+    invalid_field,
+    lone_surrogate,
+    surrogate_refused,
+)
 
 _AnyCommand: Any = COMMANDS[0]
 for _command in COMMANDS[1:]:
@@ -75,8 +80,13 @@ class Codec:
         except msgspec.ValidationError as error:
             return self._explain(item, error)
         except UNDECODABLE:
-            return _undecodable()
+            return self._fault(bytes(item))
         return command
+
+    def _fault(self, item: bytes) -> Malformed:
+        """What to answer to bytes that the decoder refused."""
+        del item
+        return _undecodable()
 
     def _explain(self, item: bytes | msgspec.Raw, error: msgspec.ValidationError) -> Malformed:
         """What is wrong with something that could be decoded, addressed to its id if it has one."""
@@ -102,6 +112,15 @@ class JsonCodec(Codec):
 
     def _is_array(self, frame: bytes) -> bool:
         return frame.lstrip()[:1] == b"["
+
+    def _fault(self, item: bytes) -> Malformed:
+        found = lone_surrogate(item)
+        if found is None:
+            return _undecodable()
+        command, field = found
+        answer = command.get("id")
+        known = answer if field != "id" and _is_request_id(answer) else None
+        return Malformed(known, surrogate_refused(field))
 
 
 class MsgpackCodec(Codec):

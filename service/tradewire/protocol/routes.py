@@ -14,7 +14,12 @@ from msgspec import Struct
 from tradewire.domain import commands, results
 from tradewire.domain.commands import Command
 from tradewire.domain.errors import BadRequest, InvalidField
-from tradewire.protocol.validation import UNDECODABLE, invalid_field
+from tradewire.protocol.validation import (
+    UNDECODABLE,
+    invalid_field,
+    lone_surrogate,
+    surrogate_refused,
+)
 
 RESULTS: dict[type[Command], type[Struct]] = {
     commands.CreateConversation: results.ConversationResult,
@@ -126,6 +131,9 @@ class Route(Struct, frozen=True, dict=True):
         try:
             decoded = msgspec.json.decode(body or b"{}")
         except UNDECODABLE as error:
+            found = lone_surrogate(body)
+            if found is not None:
+                raise surrogate_refused(found[1]) from error
             raise BadRequest("The body is not JSON.") from error
         if not isinstance(decoded, dict):
             raise BadRequest("The body is not a JSON object.")

@@ -1,6 +1,8 @@
 """What the decoder found wrong, told with the name of the field (protocol §1, §6)."""
 
+import json
 import re
+from typing import Any
 
 import msgspec
 
@@ -42,3 +44,29 @@ def explanation(error: msgspec.ValidationError) -> str:
     """What is wrong, without the place."""
     text = _PATH.sub("", str(error))
     return text if len(text) <= MESSAGE_CHARACTERS else text[: MESSAGE_CHARACTERS - 1] + "…"
+
+
+def lone_surrogate(data: bytes) -> tuple[dict[str, Any], str] | None:
+    """For JSON that cannot be decoded: the object and its field with a lone surrogate, if any.
+
+    Half of a surrogate pair in an escape (what is left of an emoji cut in two) is no Unicode, so
+    msgspec refuses all of it, while it is just a field with a wrong value.
+    """
+    try:
+        decoded = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(decoded, dict):
+        return None
+    for field, value in decoded.items():
+        try:
+            json.dumps((field, value), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return decoded, field
+    return None
+
+
+def surrogate_refused(field: str) -> InvalidField:
+    """The error for a field with a lone surrogate."""
+    shown = field.encode(errors="replace").decode()
+    return InvalidField("The text holds a lone surrogate.", field=shown)

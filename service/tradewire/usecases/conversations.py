@@ -20,8 +20,8 @@ from tradewire.domain.ids import id_ms, timestamp
 from tradewire.domain.results import ConversationResult, Nothing
 from tradewire.domain.types import SYSTEM, Conversation, Member
 from tradewire.domain.writes import CreateConversation as CreateConversationWrite
+from tradewire.domain.writes import Creation, ReviseConversation, SetOwnSettings
 from tradewire.domain.writes import DeleteConversation as DeleteConversationWrite
-from tradewire.domain.writes import ReviseConversation, SetOwnSettings
 from tradewire.ports import Access
 from tradewire.usecases.context import Context
 from tradewire.usecases.direct import DirectConversations
@@ -59,13 +59,15 @@ class Conversations:
             members=members,
             shown_to=caller.user_id,
         )
-        created: bool = (
-            await self._context.commit(
-                write, committed=lambda results: announce(self._context, write, results[0])
-            )
-        )[0]
+        results = await self._context.commit(
+            write, committed=lambda results: announce(self._context, write, results[0])
+        )
         result = await self._shown(caller, conversation.conversation_id)
-        result.created = created
+        result.created = results[0] == "created"
+        if results[0] == "shown":
+            shown = ConversationCreated(change_id=str(change_id), conversation=result.conversation)
+            own = (caller.user_id,)
+            self._context.hub.publish(caller.tenant, own, shown, event_id=change_id)
         return result
 
     async def get(self, caller: Caller, command: GetConversation) -> ConversationResult:
@@ -202,9 +204,9 @@ def _group(caller: Caller, command: CreateConversation, invited: Sequence[str]) 
     return build
 
 
-def announce(context: Context, write: CreateConversationWrite, created: bool) -> None:
+def announce(context: Context, write: CreateConversationWrite, creation: Creation) -> None:
     """Tell the members of a conversation that was made just now."""
-    if not created:
+    if creation != "created":
         return
     context.access.drop((write.tenant, write.conversation_id))
     event = ConversationCreated(change_id=str(write.change_id), conversation=write.conversation)

@@ -131,7 +131,14 @@ class Members:
             tenant=caller.tenant,
             conversation_id=conversation_id,
             change_id=change_id,
-            member=Member(user_id=user_id, role="member", joined_at=timestamp(id_ms(change_id))),
+            # What was said before somebody joins is not unread to them.
+            member=Member(
+                user_id=user_id,
+                role="member",
+                joined_at=timestamp(id_ms(change_id)),
+                last_read_id=str(change_id),
+                last_delivered_id=str(change_id),
+            ),
         )
 
     def _tell_added(

@@ -68,7 +68,7 @@ class Messages:
 
     async def edit(self, caller: Caller, command: EditMessage) -> MessageResult:
         """EditMessage: by its sender, as long as the sender may write here."""
-        access = await self._context.allow(caller, command.conversation_id, "send")
+        access = await self._context.allow(caller, command.conversation_id, "edit_own")
         message = await self._existing(caller, command.conversation_id, command.message_id)
         _check_edit(caller, command, message)
         blocked = await self._context.blocks.get((caller.tenant, caller.user_id))

@@ -8,7 +8,7 @@ from tradewire.domain import events, limits
 from tradewire.domain.caller import Caller
 from tradewire.domain.errors import NotFound
 from tradewire.domain.ids import TIME_SHIFT
-from tradewire.domain.types import Message
+from tradewire.domain.types import Member, Message
 from tradewire.ports import MissedChange
 from tradewire.usecases.context import Context
 from tradewire.usecases.views import Views
@@ -77,84 +77,34 @@ class Resume:
         rewritten: dict[tuple[str, int], Message],
     ) -> events.Event | None:
         """The event of a change; None when what it is about is gone or not for the caller."""
-        change_id, conversation_id = str(change.change_id), change.conversation_id
         match change.kind:
             case "MessageEdited" | "MessageDeleted":
-                message = rewritten.get((conversation_id, int(change.subject)))
-                return _rewrite(change_id, message) if message else None
-            case "MessageRead" | "MessageDelivered" if change.subject not in blocked:
-                kind = (
-                    events.MessageRead if change.kind == "MessageRead" else events.MessageDelivered
-                )
-                return kind(
-                    change_id=change_id,
-                    conversation_id=conversation_id,
-                    user_id=change.subject,
-                    up_to=change.detail,
-                )
-            case "ConversationDeleted":
-                return events.ConversationDeleted(
-                    change_id=change_id, conversation_id=conversation_id
-                )
-            case "UserBlocked":
-                return events.UserBlocked(
-                    change_id=change_id, user_id=change.subject, blocked=change.detail == "1"
-                )
-            case "OrderLinked" | "OrderUpdated" | "ProductUpdated":
-                return await self._commerce(caller, change)
-            case _:
-                return await self._membership(caller, change)
-
-    async def _commerce(self, caller: Caller, change: MissedChange) -> events.Event | None:
-        catalogue = self._context.store.catalogue
-        change_id, conversation_id = str(change.change_id), change.conversation_id
-        if change.kind == "ProductUpdated":
-            product = (await catalogue.products(caller.tenant, [change.subject])).get(
-                change.subject
-            )
-            if product is None:
-                return None
-            return events.ProductUpdated(
-                change_id=change_id, conversation_id=conversation_id, product=product
-            )
-        order = (await catalogue.orders(caller.tenant, [change.subject])).get(change.subject)
-        kind = events.OrderLinked if change.kind == "OrderLinked" else events.OrderUpdated
-        if order is None:
-            return None
-        return kind(change_id=change_id, conversation_id=conversation_id, order=order)
-
-    async def _membership(self, caller: Caller, change: MissedChange) -> events.Event | None:
-        change_id, conversation_id = str(change.change_id), change.conversation_id
-        match change.kind:
+                message = rewritten.get((change.conversation_id, int(change.subject)))
+                return _rewrite(change, message) if message else None
+            case "MessageRead" | "MessageDelivered":
+                return None if change.subject in blocked else _receipt(change)
             case "ConversationCreated" | "ConversationUpdated":
                 return await self._conversation(caller, change)
-            case "MemberAdded":
-                member = await self._context.store.conversations.member(
-                    caller.tenant, conversation_id, change.subject
+            case "ConversationDeleted":
+                return events.ConversationDeleted(
+                    change_id=str(change.change_id), conversation_id=change.conversation_id
                 )
-                if member is None:
-                    return None
-                return events.MemberAdded(
-                    change_id=change_id,
-                    conversation_id=conversation_id,
+            case "MemberAdded" | "MemberRemoved" | "MemberRoleChanged":
+                return _membership(change, await self._member(caller, change))
+            case "UserBlocked":
+                return events.UserBlocked(
+                    change_id=str(change.change_id),
                     user_id=change.subject,
-                    member=member,
+                    blocked=change.detail == "1",
                 )
-            case "MemberRemoved":
-                return events.MemberRemoved(
-                    change_id=change_id, conversation_id=conversation_id, user_id=change.subject
-                )
-            case "MemberRoleChanged":
-                return events.MemberRoleChanged(
-                    change_id=change_id,
-                    conversation_id=conversation_id,
-                    user_id=change.subject,
-                    role=change.detail,  # type: ignore[arg-type]  # written from a Role
-                )
-        return None
+            case "ProductUpdated":
+                return await self._product(caller, change)
+            case _:
+                return await self._order(caller, change)
 
     async def _conversation(self, caller: Caller, change: MissedChange) -> events.Event | None:
         try:
+            await self._context.member_access(caller.tenant, caller.user_id, change.conversation_id)
             view = await self._views.conversation(
                 caller.tenant, caller.user_id, change.conversation_id
             )
@@ -167,7 +117,69 @@ class Resume:
         )
         return kind(change_id=str(change.change_id), conversation=view)
 
+    async def _member(self, caller: Caller, change: MissedChange) -> Member | None:
+        return await self._context.store.conversations.member(
+            caller.tenant, change.conversation_id, change.subject
+        )
 
-def _rewrite(change_id: str, message: Message) -> events.Event:
+    async def _product(self, caller: Caller, change: MissedChange) -> events.Event | None:
+        products = await self._context.store.catalogue.products(caller.tenant, [change.subject])
+        product = products.get(change.subject)
+        if product is None:
+            return None
+        return events.ProductUpdated(
+            change_id=str(change.change_id),
+            conversation_id=change.conversation_id,
+            product=product,
+        )
+
+    async def _order(self, caller: Caller, change: MissedChange) -> events.Event | None:
+        orders = await self._context.store.catalogue.orders(caller.tenant, [change.subject])
+        order = orders.get(change.subject)
+        if order is None:
+            return None
+        kind = events.OrderLinked if change.kind == "OrderLinked" else events.OrderUpdated
+        return kind(
+            change_id=str(change.change_id), conversation_id=change.conversation_id, order=order
+        )
+
+
+def _rewrite(change: MissedChange, message: Message) -> events.Event:
     kind = events.MessageDeleted if message.deleted else events.MessageEdited
-    return kind(change_id=change_id, message=message)
+    return kind(change_id=str(change.change_id), message=message)
+
+
+def _receipt(change: MissedChange) -> events.Event:
+    kind = events.MessageRead if change.kind == "MessageRead" else events.MessageDelivered
+    return kind(
+        change_id=str(change.change_id),
+        conversation_id=change.conversation_id,
+        user_id=change.subject,
+        up_to=change.detail,
+    )
+
+
+def _membership(change: MissedChange, member: Member | None) -> events.Event | None:
+    """What became of a member, as it is now: an older change may be heard after a newer one."""
+    change_id, conversation_id = str(change.change_id), change.conversation_id
+    if change.kind == "MemberRemoved":
+        if member is not None:
+            return None
+        return events.MemberRemoved(
+            change_id=change_id, conversation_id=conversation_id, user_id=change.subject
+        )
+    if member is None:
+        return None
+    if change.kind == "MemberAdded":
+        return events.MemberAdded(
+            change_id=change_id,
+            conversation_id=conversation_id,
+            user_id=change.subject,
+            member=member,
+        )
+    return events.MemberRoleChanged(
+        change_id=change_id,
+        conversation_id=conversation_id,
+        user_id=change.subject,
+        role=member.role,
+    )

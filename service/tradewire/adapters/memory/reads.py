@@ -8,7 +8,7 @@ from msgspec import structs
 from tradewire.adapters.memory.state import Room, Seat, Tenant
 from tradewire.domain import limits, rules
 from tradewire.domain.errors import InvalidField
-from tradewire.domain.ids import parse_timestamp, timestamp
+from tradewire.domain.ids import timestamp
 from tradewire.domain.types import Conversation, Edit, Member, Message, OrderCard, ProductCard
 from tradewire.ports import (
     Access,
@@ -47,7 +47,7 @@ class ConversationReads:
     async def inbox(self, tenant: str, user_id: str, query: InboxQuery) -> InboxPage:
         rooms = sorted(
             (
-                (_place(room, query), room)
+                (room.created if query.sort == "created_at" else room.newest or room.created, room)
                 for room, seat in _rooms_of(self._find(tenant), user_id)
                 if _matches(room, seat, user_id, query)
             ),
@@ -55,13 +55,12 @@ class ConversationReads:
             reverse=query.descending,
         )
         if query.cursor is not None:
-            after = _parse_cursor(query.cursor)
+            after = _parse_cursor(query)
             rooms = [
                 pair for pair in rooms if (pair[0] < after if query.descending else pair[0] > after)
             ]
         page = rooms[: query.limit]
-        more = len(rooms) > query.limit
-        cursor = f"{page[-1][0][0]}:{page[-1][0][1]}" if more else None
+        cursor = _cursor(page[-1][0], query) if len(rooms) > query.limit else None
         return InboxPage([_view(room, user_id, query.now) for _, room in page], cursor)
 
     async def unread(self, tenant: str, user_id: str, now: int) -> Unread:
@@ -273,15 +272,6 @@ def _unread(room: Room, user_id: str, now: int) -> int:
     return sum(1 for _ in islice(unread, limits.UNREAD_PER_CONVERSATION))
 
 
-def _place(room: Room, query: InboxQuery) -> tuple[int, str]:
-    """Where a conversation stands in the order asked for."""
-    conversation = room.conversation
-    created = parse_timestamp(conversation.created_at)
-    if query.sort == "created_at" or not room.messages:
-        return created, conversation.conversation_id
-    return parse_timestamp(room.messages[room.newest].created_at), conversation.conversation_id
-
-
 def _matches(room: Room, seat: Seat, user_id: str, query: InboxQuery) -> bool:
     muted = (seat.muted_until or 0) > query.now
     wanted = (
@@ -294,11 +284,17 @@ def _matches(room: Room, seat: Seat, user_id: str, query: InboxQuery) -> bool:
     return not seat.hidden and all(want is None or want == has for want, has in wanted)
 
 
-def _parse_cursor(cursor: str) -> tuple[int, str]:
-    place, _, conversation_id = cursor.partition(":")
-    if not (place.isascii() and place.isdigit()):
-        raise InvalidField("This cursor is not of this list.", field="cursor")
-    return int(place), conversation_id
+def _cursor(place: int, query: InboxQuery) -> str:
+    """The last place of a page, and which question it answered."""
+    asked = structs.replace(query, limit=0, now=0, cursor=None)
+    return f"{place}:{asked}"
+
+
+def _parse_cursor(query: InboxQuery) -> int:
+    place = (query.cursor or "").partition(":")[0]
+    if not place.isdecimal() or _cursor(int(place), query) != query.cursor:
+        raise InvalidField("This is no cursor of such a query.", field="cursor")
+    return int(place)
 
 
 def _receipts(room: Room, user_id: str) -> Iterator[MissedChange]:

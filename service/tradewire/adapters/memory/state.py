@@ -27,8 +27,12 @@ class Seat:
 
 @dataclass
 class Room:
-    """A conversation with all that belongs to it; messages by id, ascending."""
+    """A conversation with all that belongs to it; messages by id, ascending.
 
+    `created` is the id of its making.
+    """
+
+    created: int
     conversation: Conversation
     seats: dict[str, Seat]
     messages: dict[int, Message] = field(default_factory=dict)
@@ -55,4 +59,3 @@ class Tenant:
     blocks: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     suspensions: dict[str, Suspension] = field(default_factory=dict)
     last_seen: dict[str, int] = field(default_factory=dict)
-    handled: set[str] = field(default_factory=set)

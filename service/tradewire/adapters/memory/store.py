@@ -33,6 +33,7 @@ class MemoryJournal:
         self._bound = bound
         self._waiting: list[tuple[Unit, Done]] = []
         self._events: list[DomainEvent] = []
+        self._handled: set[tuple[str, str]] = set()
         self._newest = 0
 
     @property
@@ -65,7 +66,7 @@ class MemoryJournal:
     def _take(self, unit: Unit) -> Sequence[Any] | TradewireError:
         name = unit.writes[0].tenant
         state = self._tenants[name]
-        if unit.handles is not None and unit.handles[1] in state.handled:
+        if unit.handles in self._handled:
             return ()
         # A single write refuses before it changes anything.
         before = copy.deepcopy(state) if len(unit.writes) > 1 else state
@@ -75,12 +76,13 @@ class MemoryJournal:
             self._tenants[name] = before
             return error
         if unit.handles is not None:
-            state.handled.add(unit.handles[1])
+            self._handled.add(unit.handles)
         for write, result in zip(unit.writes, results, strict=True):
             event = domain_event(write, result)
             if event is not None:
                 self._events.append(event)
-                self._newest = max(self._newest, event.id)
+            written = event.id if event is not None else getattr(write, "change_id", 0)
+            self._newest = max(self._newest, written)
         return results
 
 

@@ -50,7 +50,7 @@ def _known(room: Room, sender: str, key: str, now: int) -> tuple[int, bytes] | N
 def _edit(tenant: Tenant, write: writes.EditMessage) -> Any:
     room = _room(tenant, write.conversation_id)
     message = room.messages.get(write.message_id)
-    if message is None or message.deleted:
+    if message is None or rules.as_of(message, id_ms(write.change_id)).deleted:
         raise NotFound(field="message_id")
     after, former = rules.edited(message, write)
     room.messages[write.message_id] = after
@@ -89,7 +89,8 @@ def _move_marker(tenant: Tenant, write: writes.MoveMarker) -> writes.Moved:
     if write.read:
         member.last_read_id = str(up_to)
         seat.read_change = write.change_id
-    return writes.Moved(up_to, _marked(room, write.user_id, before, up_to), moved=True)
+    marked = _marked(room, write.user_id, before, up_to) if write.read else 0
+    return writes.Moved(up_to, marked, moved=True)
 
 
 def _marked(room: Room, user_id: str, after: int, up_to: int) -> int:
@@ -99,27 +100,29 @@ def _marked(room: Room, user_id: str, after: int, up_to: int) -> int:
     )
 
 
-def _create(tenant: Tenant, write: writes.CreateConversation) -> bool:
+def _create(tenant: Tenant, write: writes.CreateConversation) -> writes.Creation:
     room = tenant.rooms.get(write.conversation_id)
     if room is not None:
         seat = room.seats.get(write.shown_to)
-        if seat is not None:
-            seat.hidden = False
-        return False
+        if seat is None or not seat.hidden:
+            return "known"
+        seat.hidden = False
+        _record_for(
+            tenant, write.shown_to, write.change_id, "ConversationCreated", write.conversation_id
+        )
+        return "shown"
     conversation = structs.replace(write.conversation, members=None, last_message=None)
     seats = {member.user_id: Seat(structs.replace(member)) for member in write.members}
-    room = tenant.rooms[write.conversation_id] = Room(conversation, seats)
+    room = tenant.rooms[write.conversation_id] = Room(write.change_id, conversation, seats)
     if conversation.product_id is not None:
         tenant.shown_products[conversation.product_id].add(write.conversation_id)
     _record(room, write.change_id, "ConversationCreated")
-    return True
+    return "created"
 
 
 def _revise(tenant: Tenant, write: writes.ReviseConversation) -> Any:
     room = _room(tenant, write.conversation_id)
-    given = {"title": write.title, "metadata": write.metadata, "status": write.status}
-    changed = {name: value for name, value in given.items() if value is not UNSET}
-    room.conversation = structs.replace(room.conversation, **changed)
+    room.conversation = rules.revised(room.conversation, write)
     _record(room, write.change_id, "ConversationUpdated")
     return structs.replace(room.conversation)
 
@@ -169,7 +172,7 @@ def _set_role(tenant: Tenant, write: writes.SetRole) -> bool:
     if room is None or seat is None:
         return False
     seat.member.role = write.role
-    _record(room, write.change_id, "MemberRoleChanged", write.user_id, write.role)
+    _record(room, write.change_id, "MemberRoleChanged", write.user_id)
     return True
 
 

@@ -17,6 +17,7 @@ from tradewire.domain.types import Conversation, Member
 from tradewire.domain.writes import (
     AddMember,
     CreateConversation,
+    Creation,
     DeleteConversation,
     LinkOrder,
     RemoveMember,
@@ -28,12 +29,11 @@ from tradewire.domain.writes import (
 _encode = msgspec.json.Encoder().encode
 
 
-def create(session: WriteSession, write: CreateConversation) -> bool:
+def create(session: WriteSession, write: CreateConversation) -> Creation:
     """Apply a CreateConversation."""
     existing = session.find(write.tenant, write.conversation_id)
     if existing is not None:
-        _show_again(session, write, existing)
-        return False
+        return _show_again(session, write, existing)
     conversation, database, members = write.conversation, session.database, write.members
     added = database.execute(
         sql.ADD_CONVERSATION,
@@ -63,7 +63,7 @@ def create(session: WriteSession, write: CreateConversation) -> bool:
         shown = (write.tenant, product_id, write.conversation_id)
         database.execute(sql.SHOW_PRODUCT, shown)
     session.change(tracked, write.change_id, "ConversationCreated")
-    return True
+    return "created"
 
 
 def revise(session: WriteSession, write: ReviseConversation) -> Conversation:
@@ -139,7 +139,7 @@ def set_role(session: WriteSession, write: SetRole) -> bool:
     changed = session.database.execute(sql.SET_ROLE, (write.role, tracked.number, write.user_id))
     if not changed.rowcount:
         return False
-    session.change(tracked, write.change_id, "MemberRoleChanged", write.user_id, write.role)
+    session.change(tracked, write.change_id, "MemberRoleChanged", write.user_id)
     return True
 
 
@@ -175,10 +175,12 @@ def link_order(session: WriteSession, write: LinkOrder) -> bool:
     return True
 
 
-def _show_again(session: WriteSession, write: CreateConversation, tracked: Tracked) -> None:
+def _show_again(session: WriteSession, write: CreateConversation, tracked: Tracked) -> Creation:
     shown = session.database.execute(sql.SHOW_AGAIN, (tracked.number, write.shown_to))
-    if shown.rowcount:
-        _tell(session, write, write.shown_to, "ConversationUpdated")
+    if not shown.rowcount:
+        return "known"
+    _tell(session, write, write.shown_to, "ConversationCreated")
+    return "shown"
 
 
 def _conversation(session: WriteSession, tracked: Tracked) -> tuple[Conversation, int]:

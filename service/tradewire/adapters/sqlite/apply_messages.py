@@ -7,7 +7,7 @@ from tradewire.adapters.sqlite.session import WriteSession
 from tradewire.adapters.sqlite.tracked import Tracked
 from tradewire.domain import rules
 from tradewire.domain.errors import NotFound
-from tradewire.domain.ids import parse_timestamp
+from tradewire.domain.ids import id_ms, parse_timestamp
 from tradewire.domain.packing import pack_message, unpack_message
 from tradewire.domain.types import Message
 from tradewire.domain.writes import Deleted, DeleteMessage, EditMessage
@@ -17,7 +17,7 @@ def edit(session: WriteSession, write: EditMessage) -> Message:
     """Apply an EditMessage."""
     tracked = session.tracked(write.tenant, write.conversation_id)
     message = _message(session, tracked, write)
-    if rules.as_of(message, session.now_ms()).deleted:
+    if rules.as_of(message, id_ms(write.change_id)).deleted:
         raise NotFound(field="message_id")
     after, former = rules.edited(message, write)
     expires = None if after.expires_at is None else parse_timestamp(after.expires_at)

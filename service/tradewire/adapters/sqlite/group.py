@@ -1,9 +1,10 @@
 """A commit group: units that share one transaction, each undone alone if it fails."""
 
-import logging
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
+
+import structlog
 
 from tradewire.adapters.sqlite import statements as sql
 from tradewire.adapters.sqlite.apply import apply
@@ -12,7 +13,7 @@ from tradewire.adapters.sqlite.session import WriteSession
 from tradewire.domain.errors import TradewireError, Unavailable
 from tradewire.domain.writes import MoveMarker, NewMessage, Unit, Write
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 Outcome = Sequence[Any] | TradewireError
 
@@ -54,7 +55,7 @@ class CommitGroups:
             return error
         except sqlite3.Error:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a unit must not harm the others
             return _failed(error)
         return self._apply_whole(unit)
 
@@ -69,7 +70,7 @@ class CommitGroups:
             outcome = error
         except sqlite3.OperationalError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a unit must not harm the others
             outcome = _failed(error)
         if isinstance(outcome, TradewireError):
             self._sends = Sends(self._session)

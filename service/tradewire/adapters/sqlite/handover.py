@@ -1,12 +1,13 @@
 """The way from the store's threads back to the event loop."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-_log = logging.getLogger(__name__)
+import structlog
+
+_log = structlog.get_logger(__name__)
 
 Call = tuple[Callable[[Any], None], Any]
 
@@ -34,5 +35,5 @@ class Handover:
             call, argument = calls.popleft()
             try:
                 call(argument)
-            except Exception:
+            except Exception:  # noqa: BLE001  # the others are owed their calls
                 _log.exception("a callback of the store failed")

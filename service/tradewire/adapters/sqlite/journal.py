@@ -1,7 +1,6 @@
 """The writer: one thread that commits whatever has gathered while the last group was written."""
 
 import asyncio
-import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +8,8 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
+
+import structlog
 
 from tradewire.adapters.sqlite import statements as sql
 from tradewire.adapters.sqlite.group import CommitGroups, Outcome
@@ -23,7 +24,7 @@ from tradewire.domain.writes import Unit
 UNITS_IN_FLIGHT = 10_000
 GROUP_UNITS = 1_000
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class SqliteJournal:
         def run() -> None:
             try:
                 result.set_result(turn(self._session.database))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the writer must live on
                 result.set_exception(error)
 
         self._queue.put(run)
@@ -117,8 +118,8 @@ class SqliteJournal:
         outcomes: list[Outcome]
         try:
             outcomes = self._groups.commit([unit for unit, _ in group])
-        except Exception as error:
-            _log.exception("a commit group of %d units failed", len(group))
+        except Exception as error:  # noqa: BLE001  # the writer must live on
+            _log.exception("a commit group failed", units=len(group))
             outcomes = [_unavailable(error) for _ in group]
         self._handover.give(
             [

@@ -1,10 +1,12 @@
 """Keeps the write-ahead log short and removes what has outlived its time, beside the writer."""
 
-import logging
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
+
+import structlog
 
 from tradewire.adapters.sqlite import statements as sql
 from tradewire.adapters.sqlite.journal import SqliteJournal
@@ -24,7 +26,7 @@ KEY_DAYS = 2
 
 _TURN_S = 10.0
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Maintenance:
@@ -74,7 +76,7 @@ class Maintenance:
                     self._purge()
                     if due:
                         self._sweep()
-            except Exception:
+            except Exception:  # noqa: BLE001  # the next round may do better
                 _log.exception("maintenance of the store failed")
 
     def _checkpoint(self) -> None:
@@ -106,7 +108,7 @@ class Maintenance:
             for statement in (sql.PURGE_MESSAGES, sql.PURGE_EDITS, sql.PURGE_CHANGES):
                 self._remove(statement, number)
             if not self._stopping.is_set():
-                self._turn(lambda database, done=number: database.execute(sql.END_PURGE, (done,)))
+                self._turn(partial(_end_purge, number))
 
     def _remove(self, statement: str, bound: int) -> None:
         """Run a deletion until it finds nothing more, the writer's groups in between."""
@@ -119,3 +121,7 @@ class Maintenance:
 
     def _turn(self, turn: Callable[[sqlite3.Connection], Any]) -> Any:
         return self._journal.take_turn(turn).result(_TURN_S)
+
+
+def _end_purge(number: int, database: sqlite3.Connection) -> None:
+    database.execute(sql.END_PURGE, (number,))

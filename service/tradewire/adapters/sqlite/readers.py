@@ -1,13 +1,14 @@
 """Reads: a few threads, each with a connection of its own, beside the writer."""
 
 import asyncio
-import logging
 import sqlite3
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
+
+import structlog
 
 from tradewire.adapters.sqlite.handover import Handover
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
@@ -21,7 +22,7 @@ DEADLINE_S = 5.0
 _STEPS = 20_000
 """Steps of SQLite's machine between two looks at the clock, about a millisecond."""
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]", float]
 
@@ -90,9 +91,9 @@ def _outcome(
     database: sqlite3.Connection, job: Callable[[sqlite3.Connection], Any], deadline: float
 ) -> tuple[Any, Exception | None]:
     database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    if time.monotonic() > deadline:
+        return None, Unavailable()
     try:
-        if time.monotonic() > deadline:
-            raise Unavailable
         database.execute("BEGIN")
         try:
             return job(database), None
@@ -100,7 +101,7 @@ def _outcome(
             database.execute("ROLLBACK")
     except TradewireError as error:
         return None, error
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # the caller is owed an answer
         _log.exception("a read failed")
         failed = Unavailable()
         failed.__cause__ = error

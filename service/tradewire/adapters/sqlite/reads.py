@@ -1,7 +1,9 @@
 """The reading ports: each call is a job for a reader's thread."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -215,20 +217,20 @@ class CatalogueReads:
 
 
 def _unread(database: Database, tenant: str, user_id: str, now: int) -> Unread:
-    asked = {
-        "tenant": tenant,
-        "user_id": user_id,
-        "now": now,
-        "limit": limits.UNREAD_CONVERSATIONS + 1,
-    }
+    asked = {"tenant": tenant, "user_id": user_id, "now": now}
     found = [
         row
-        for archived in (0, 1)
-        for row in database.execute(sql.UNREAD, {**asked, "archived": archived})
+        for archived in (False, True)
+        for row in _with_unread(database.execute(sql.UNREAD, {**asked, "archived": archived}))
     ]
-    found.sort(key=lambda row: -row[3])
+    found.sort(key=lambda row: row[3], reverse=True)
     kept = found[: limits.UNREAD_CONVERSATIONS]
     counts = {conversation_id: count for conversation_id, *_, count in kept}
     quiet = frozenset(row[0] for row in kept if row[1] or (row[2] or 0) > now)
     capped = len(kept) < len(found) or limits.UNREAD_PER_CONVERSATION in counts.values()
     return Unread(counts, capped, quiet)
+
+
+def _with_unread(found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Those rows that hold unread messages indeed, one more than are told."""
+    return islice((row for row in found if row[-1]), limits.UNREAD_CONVERSATIONS + 1)

@@ -34,9 +34,7 @@ def decode_members(members: str) -> list[Member]:
     return _decode_members(members)
 
 
-def messages(
-    conversation_id: str, rows: Iterable[tuple[int, bytes]], now: int
-) -> list[Message]:
+def messages(conversation_id: str, rows: Iterable[tuple[int, bytes]], now: int) -> list[Message]:
     """Messages of one conversation, as they read at a time (ms)."""
     return [
         rules.as_of(unpack_message(conversation_id, message_id, body), now)

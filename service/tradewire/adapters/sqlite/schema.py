@@ -25,7 +25,8 @@ CREATE TABLE conversations (
 
 -- `activity` is the id of the newest message, or of the making of the conversation; for one with
 -- several messages within a slot, the slot's last id (see inbox.py). `moved` is the slot of the
--- newest message or change. `private` markers are told to their owner alone. `unread` says that there may be unread messages: reads count them.
+-- newest message or change. `private` markers are told to their owner alone. `unread` says that
+-- there may be unread messages: reads count them.
 CREATE TABLE members (
     number INTEGER NOT NULL,
     user_id TEXT NOT NULL,

@@ -222,9 +222,7 @@ class Sends:
         """Write a read marker; how many messages it passed."""
         database, write, tracked = self._session.database, move.write, move.tracked
         member = (tracked.number, write.user_id)
-        database.execute(
-            sql.MOVE_READ, (up_to, up_to, write.change_id, not write.public, *member)
-        )
+        database.execute(sql.MOVE_READ, (up_to, up_to, write.change_id, not write.public, *member))
         if up_to >= tracked.newest and tracked.moved != ALWAYS:
             database.execute(sql.UNMARK, member)
             tracked.unmark(write.user_id)

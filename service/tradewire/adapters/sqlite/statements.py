@@ -1,7 +1,10 @@
 """Every statement that is run, by name; `schema.py` has the tables.
 
-Parameters stand in the order of their columns here unless they are named.
+Parameters stand in the order of their columns here unless they are named. What is put together at
+run time are names and numbers of this program, never what a caller said.
 """
+
+# ruff: noqa: S608
 
 from functools import cache
 
@@ -255,11 +258,11 @@ SELECT c.conversation_id, m.archived, m.muted_until, m.activity,
     (SELECT count(*) FROM (
         SELECT 1 FROM messages WHERE number = m.number AND message_id > m.last_read_id
             AND sender_id <> m.user_id AND (gone_at IS NULL OR gone_at > :now)
-        LIMIT {UNREAD_PER_CONVERSATION})) AS unread
+        LIMIT {UNREAD_PER_CONVERSATION}))
 FROM members m INDEXED BY members_unread CROSS JOIN conversations c ON c.number = m.number
 WHERE m.tenant = :tenant AND m.user_id = :user_id AND m.archived = :archived
-    AND m.hidden = 0 AND m.unread = 1 AND unread > 0
-ORDER BY m.activity DESC LIMIT :limit
+    AND m.hidden = 0 AND m.unread = 1
+ORDER BY m.activity DESC
 """
 
 # --- resume -------------------------------------------------------------------------------------

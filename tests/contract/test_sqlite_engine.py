@@ -1,0 +1,207 @@
+"""What the engine does by itself: failing and recovering, sweeping, checkpoints, deadlines."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tradewire.adapters.sqlite import SqliteStore
+from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
+from tradewire.testing.clock import ManualClock
+from tradewire.testing.store_contract import Shop
+
+DAY_MS = 86_400_000
+TABLES = ("messages", "message_keys", "message_edits", "changes", "user_changes", "handled", "outbox")
+
+
+@pytest.fixture
+def time() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, time: ManualClock) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(tmp_path, now_ms=time)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def shop(store: SqliteStore, time: ManualClock) -> Shop:
+    return Shop(store, time)
+
+
+def count(folder: Path, *tables: str) -> dict[str, int]:
+    database = sqlite3.connect(folder / "tradewire.db")
+    try:
+        return {
+            table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in tables
+        }
+    finally:
+        database.close()
+
+
+async def pragma(store: SqliteStore, statement: str) -> int:
+    turn = store.journal.take_turn(lambda database: database.execute(statement).fetchone()[0])
+    return int(await asyncio.wrap_future(turn))
+
+
+async def test_a_full_disk_fails_whole_groups_and_passes(store: SqliteStore, shop: Shop) -> None:
+    conversation = await shop.direct()
+    await shop.send(conversation, text="before", key="k")
+    unlimited = await pragma(store, "PRAGMA max_page_count")
+    used = await pragma(store, "PRAGMA page_count")
+    await pragma(store, f"PRAGMA max_page_count = {used}")
+    waiting = [shop.append(shop.message(conversation, text="x" * 9_000)) for _ in range(20)]
+    outcomes = await asyncio.gather(*waiting)
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    with pytest.raises(Unavailable):
+        await shop.group("alice", *(f"user{n}" for n in range(900)))
+    await pragma(store, f"PRAGMA max_page_count = {unlimited}")
+    await shop.send(conversation, text="after")
+    assert await shop.texts(conversation) == ["before", "after"]
+    assert (await shop.write(shop.message(conversation, text="before", key="k")))[0].duplicate
+    assert await shop.unread("bob") == {conversation: 2}
+    assert len(await store.journal.events(0, 100)) == 3
+
+
+async def test_a_unit_that_cannot_be_written_fails_alone(store: SqliteStore, shop: Shop) -> None:
+    conversation = await shop.direct()
+    outcomes = await asyncio.gather(
+        shop.append(shop.message(conversation, text="before")),
+        shop.append(shop.message(conversation, text="\ud800")),
+        shop.append(
+            shop.message(conversation, text="lost"), shop.message(conversation, text="\ud800")
+        ),
+        shop.append(shop.message(conversation, text="after")),
+    )
+    assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [False, True, True, False]
+    assert await shop.texts(conversation) == ["before", "after"]
+
+
+async def test_what_outlived_its_time_is_swept(
+    store: SqliteStore, shop: Shop, time: ManualClock, tmp_path: Path
+) -> None:
+    conversation = await shop.direct()
+    message = await shop.send(conversation, key="k")
+    await shop.write(shop.message(conversation), handles=("t1", "ce"))
+    await shop.edit(message, text="edited")
+    await shop.settings(conversation, "alice", pinned=True)
+    await store.maintain()
+    before = count(tmp_path, *TABLES)
+    assert before == {
+        "messages": 2,
+        "message_keys": 1,
+        "message_edits": 1,
+        "changes": 2,
+        "user_changes": 1,
+        "handled": 1,
+        "outbox": 5,
+    }
+    time.advance(4 * DAY_MS)
+    await store.maintain()
+    assert count(tmp_path, *TABLES) == {**before, "message_keys": 0}
+    time.advance(4 * DAY_MS)
+    newest = await store.journal.newest_id()
+    await store.maintain()
+    later = {**before, "message_keys": 0, "handled": 0, "outbox": 1}
+    assert count(tmp_path, *TABLES) == later
+    assert await store.journal.newest_id() == newest
+    time.advance(30 * DAY_MS)
+    await store.maintain()
+    assert count(tmp_path, *TABLES) == {**later, "changes": 0, "user_changes": 0}
+    assert await shop.texts(conversation) == ["edited", "hello"]
+
+
+async def test_the_rows_of_a_deleted_conversation_are_purged(
+    store: SqliteStore, shop: Shop, tmp_path: Path
+) -> None:
+    kept, gone = await shop.direct("alice", "carol"), await shop.direct()
+    await shop.send(kept)
+    message = await shop.send(gone)
+    await shop.edit(message, text="edited")
+    await shop.write(*(shop.message(gone, text=str(n)) for n in range(1_200)))
+    await shop.delete_conversation(gone)
+    assert await shop.direct() == gone
+    await shop.send(gone, text="new")
+    await store.maintain()
+    assert count(tmp_path, "messages", "message_edits", "changes", "purges") == {
+        "messages": 2,
+        "message_edits": 0,
+        "changes": 2,
+        "purges": 0,
+    }
+    assert await shop.texts(gone) == ["new"]
+    assert await shop.texts(kept) == ["hello"]
+
+
+async def test_the_log_is_copied_into_the_database(
+    store: SqliteStore, shop: Shop, tmp_path: Path
+) -> None:
+    conversation = await shop.direct()
+    for _ in range(3):
+        await shop.write(*(shop.message(conversation, text="x" * 9_000) for _ in range(900)))
+        await store.maintain()
+    size = (tmp_path / "tradewire.db").stat().st_size
+    assert size > 2_700 * 9_000
+    assert (tmp_path / "tradewire.db-wal").stat().st_size < 2 * size
+
+
+async def test_too_many_reads_are_refused(shop: Shop) -> None:
+    reads = [
+        asyncio.ensure_future(shop.store.people.blocked_by("t1", "alice")) for _ in range(1_200)
+    ]
+    answers = await asyncio.gather(*reads, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Overloaded)]
+    assert len(refused) == 200
+    assert all(answer == [] for answer in answers if answer not in refused)
+    assert await shop.store.people.blocked_by("t1", "alice") == []
+
+
+async def test_a_closed_store_takes_nothing(tmp_path: Path, time: ManualClock) -> None:
+    store = SqliteStore(tmp_path / "other", now_ms=time)
+    await store.open()
+    await store.close()
+    with pytest.raises(TradewireError):
+        Shop(store, time).append()
+
+
+async def test_commit_groups_are_told(tmp_path: Path, time: ManualClock) -> None:
+    groups: list[tuple[int, float]] = []
+    store = SqliteStore(
+        tmp_path / "other", now_ms=time, on_group=lambda units, s: groups.append((units, s))
+    )
+    await store.open()
+    shop = Shop(store, time)
+    conversation = await shop.direct()
+    await asyncio.gather(*(shop.append(shop.message(conversation)) for _ in range(99)))
+    await store.close()
+    assert sum(units for units, _ in groups) == 100
+    assert all(seconds > 0 for _, seconds in groups)
+
+
+async def test_a_busy_conversation_is_settled(store: SqliteStore, shop: Shop) -> None:
+    """Within a slot of time, a message changes nothing at the members but the sender's marker."""
+    conversation = await shop.direct()
+    for sender in ("alice", "bob", "alice", "bob"):
+        await shop.send(conversation, sender)
+    statements: list[str] = []
+    trace = store.journal.take_turn(
+        lambda database: database.set_trace_callback(statements.append)
+    )
+    await asyncio.wrap_future(trace)
+    unit = (shop.message(conversation, "alice", key="s:1", fresh=True),)
+    await asyncio.gather(shop.append(*unit))
+    written = [statement.split()[:3] for statement in statements]
+    assert written == [
+        ["BEGIN", "IMMEDIATE"],
+        ["INSERT", "INTO", "messages"],
+        ["INSERT", "OR", "IGNORE"],
+        ["UPDATE", "members", "SET"],
+        ["INSERT", "INTO", "outbox"],
+        ["COMMIT"],
+    ]
