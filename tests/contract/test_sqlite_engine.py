@@ -8,12 +8,22 @@ from pathlib import Path
 import pytest
 
 from tradewire.adapters.sqlite import SqliteStore
-from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
+from tradewire.adapters.sqlite.keys import KEYS_IN_MEMORY
+from tradewire.domain.errors import NotFound, Overloaded, TradewireError, Unavailable
+from tradewire.domain.writes import NewMessage
 from tradewire.testing.clock import ManualClock
 from tradewire.testing.store_contract import Shop
 
 DAY_MS = 86_400_000
-TABLES = ("messages", "message_keys", "message_edits", "changes", "user_changes", "handled", "outbox")
+TABLES = (
+    "messages",
+    "message_keys",
+    "message_edits",
+    "changes",
+    "user_changes",
+    "handled",
+    "outbox",
+)
 
 
 @pytest.fixture
@@ -69,14 +79,16 @@ async def test_a_full_disk_fails_whole_groups_and_passes(store: SqliteStore, sho
     assert len(await store.journal.events(0, 100)) == 3
 
 
-async def test_a_unit_that_cannot_be_written_fails_alone(store: SqliteStore, shop: Shop) -> None:
+async def test_a_unit_that_cannot_be_written_fails_alone(shop: Shop) -> None:
     conversation = await shop.direct()
+
+    def broken() -> NewMessage:
+        return shop.message(conversation, text="\ud800", content_hash=b"")
+
     outcomes = await asyncio.gather(
         shop.append(shop.message(conversation, text="before")),
-        shop.append(shop.message(conversation, text="\ud800")),
-        shop.append(
-            shop.message(conversation, text="lost"), shop.message(conversation, text="\ud800")
-        ),
+        shop.append(broken()),
+        shop.append(shop.message(conversation, text="lost"), broken()),
         shop.append(shop.message(conversation, text="after")),
     )
     assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [False, True, True, False]
@@ -87,7 +99,7 @@ async def test_what_outlived_its_time_is_swept(
     store: SqliteStore, shop: Shop, time: ManualClock, tmp_path: Path
 ) -> None:
     conversation = await shop.direct()
-    message = await shop.send(conversation, key="k")
+    message = await shop.send(conversation)
     await shop.write(shop.message(conversation), handles=("t1", "ce"))
     await shop.edit(message, text="edited")
     await shop.settings(conversation, "alice", pinned=True)
@@ -95,26 +107,45 @@ async def test_what_outlived_its_time_is_swept(
     before = count(tmp_path, *TABLES)
     assert before == {
         "messages": 2,
-        "message_keys": 1,
         "message_edits": 1,
         "changes": 2,
         "user_changes": 1,
         "handled": 1,
         "outbox": 5,
     }
-    time.advance(4 * DAY_MS)
-    await store.maintain()
-    assert count(tmp_path, *TABLES) == {**before, "message_keys": 0}
-    time.advance(4 * DAY_MS)
+    time.advance(8 * DAY_MS)
     newest = await store.journal.newest_id()
     await store.maintain()
-    later = {**before, "message_keys": 0, "handled": 0, "outbox": 1}
+    later = {**before, "handled": 0, "outbox": 1}
     assert count(tmp_path, *TABLES) == later
     assert await store.journal.newest_id() == newest
     time.advance(30 * DAY_MS)
     await store.maintain()
     assert count(tmp_path, *TABLES) == {**later, "changes": 0, "user_changes": 0}
     assert await shop.texts(conversation) == ["edited", "hello"]
+
+
+async def test_keys_are_filed_and_swept(
+    store: SqliteStore, shop: Shop, time: ManualClock, tmp_path: Path
+) -> None:
+    conversation = await shop.direct()
+    many = KEYS_IN_MEMORY + 10
+    await shop.write(*(shop.message(conversation, key=str(n)) for n in range(many)))
+    await shop.send(conversation, key="unfiled")
+    assert count(tmp_path, "message_keys") == {"message_keys": many}
+    for key in ("0", str(many - 1), "unfiled"):
+        assert (await shop.write(shop.message(conversation, key=key)))[0].duplicate
+    time.advance(4 * DAY_MS)
+    await store.maintain()
+    assert count(tmp_path, "message_keys") == {"message_keys": 0}
+    assert not (await shop.write(shop.message(conversation, key="0")))[0].duplicate
+
+
+async def test_keys_of_an_undone_unit_are_unknown(shop: Shop) -> None:
+    conversation = await shop.direct()
+    with pytest.raises(NotFound):
+        await shop.write(shop.message(conversation, key="k"), shop.message("no-such"))
+    assert not (await shop.write(shop.message(conversation, key="k")))[0].duplicate
 
 
 async def test_the_rows_of_a_deleted_conversation_are_purged(
@@ -190,9 +221,7 @@ async def test_a_busy_conversation_is_settled(store: SqliteStore, shop: Shop) ->
     for sender in ("alice", "bob", "alice", "bob"):
         await shop.send(conversation, sender)
     statements: list[str] = []
-    trace = store.journal.take_turn(
-        lambda database: database.set_trace_callback(statements.append)
-    )
+    trace = store.journal.take_turn(lambda database: database.set_trace_callback(statements.append))
     await asyncio.wrap_future(trace)
     unit = (shop.message(conversation, "alice", key="s:1", fresh=True),)
     await asyncio.gather(shop.append(*unit))
@@ -200,8 +229,18 @@ async def test_a_busy_conversation_is_settled(store: SqliteStore, shop: Shop) ->
     assert written == [
         ["BEGIN", "IMMEDIATE"],
         ["INSERT", "INTO", "messages"],
-        ["INSERT", "OR", "IGNORE"],
         ["UPDATE", "members", "SET"],
         ["INSERT", "INTO", "outbox"],
         ["COMMIT"],
     ]
+
+
+async def test_a_read_that_takes_too_long_is_given_up(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    monkeypatch.setattr("tradewire.adapters.sqlite.readers.DEADLINE_S", 0.1)
+    with pytest.raises(Unavailable):
+        await store._readers.read(lambda database: database.execute(endless).fetchone())
+    monkeypatch.undo()
+    await store.check()

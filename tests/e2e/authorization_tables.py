@@ -92,7 +92,7 @@ GetTypingIndicators     +     +     +   +      +       B      N        N       N
 DIRECT = """
                         member other blocked blocker banned stranger service tenant anon ADMIN MOD
 GetConversation         +      +     +       +       B      N        N       N      U    +     +
-UpdateConversation      +      +     +       +       B      N        N       N      U    +     F
+UpdateConversation      +      +     B       B       B      N        N       N      U    +     F
 ArchiveConversation     +      +     +       +       B      N        N       N      U    N     N
 MuteConversation        +      +     +       +       B      N        N       N      U    N     N
 PinConversation         +      +     +       +       B      N        N       N      U    N     N

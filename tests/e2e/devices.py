@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import count
 from typing import Any, Literal, Protocol, TypeAlias
 
 import aiohttp
@@ -204,12 +203,12 @@ class HttpCaller:
         self._session = session
 
     async def ask(self, command: str, **fields: Any) -> Json:
-        body = await self._give(command, fields)
+        body = await self.call(command, **fields)
         assert self.status < 400, f"{command} was refused: {body}"
         return body
 
     async def refused(self, command: str, **fields: Any) -> Json:
-        problem = await self._give(command, fields)
+        problem = await self.call(command, **fields)
         assert self.status >= 400, f"{command} was not refused: {problem}"
         assert self.headers["Content-Type"].startswith("application/problem+json")
         assert problem["status"] == self.status
@@ -222,7 +221,8 @@ class HttpCaller:
             body: Json = await response.json(content_type=None)
             return body
 
-    async def _give(self, command: str, fields: Json) -> Json:
+    async def call(self, command: str, **fields: Any) -> Json:
+        """The body of the answer, whatever it is."""
         method, path = TWINS[command]
         rest = {name: value for name, value in fields.items() if f"{{{name}}}" not in path}
         address = re.sub(r"{(\w+)}", lambda name: str(fields[name[1]]), path)
@@ -298,35 +298,6 @@ async def say(talker: Talker, conversation_id: str, *texts: str) -> list[str]:
 def _id_of(result: Json) -> str:
     conversation_id: str = result["conversation"]["conversation_id"]
     return conversation_id
-
-
-_numbers = count(1)
-
-
-def cloud_event(kind: str, ce_id: str | None = None, **data: Any) -> Json:
-    """An event of another service in structured form, with an id of its own if none is given."""
-    return {
-        "specversion": "1.0",
-        "id": ce_id or f"event-{next(_numbers)}",
-        "source": "/marketplace",
-        "type": kind,
-        "data": data,
-    }
-
-
-def product(product_id: str, version: int, **changed: Any) -> Json:
-    """The data of a `ProductUpdated`."""
-    card = {
-        "product_id": product_id,
-        "seller_id": "seller",
-        "title": f"Version {version}",
-        "price": {"amount": "19.90", "currency": "EUR"},
-        "image_url": "https://shop.example/p.jpg",
-        "url": "https://shop.example/p",
-        "status": "active",
-        "version": version,
-    }
-    return card | changed
 
 
 Connect: TypeAlias = Callable[..., Awaitable[Device]]

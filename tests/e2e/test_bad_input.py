@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.devices import SUBPROTOCOLS, Connect, Subprotocol, Talk, Talker, direct, group, say
+from tests.e2e.devices import (
+    SUBPROTOCOLS,
+    Call,
+    Connect,
+    Subprotocol,
+    Talk,
+    Talker,
+    direct,
+    group,
+    say,
+)
 
 Row = tuple[str, dict[str, Any], str, str | None]
 """A command, its fields, the code and the field of the error."""
@@ -244,8 +254,8 @@ async def test_the_greatest_that_is_allowed_is_allowed(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("field", ["text", "metadata", "key"])
-async def test_a_frame_with_a_lone_surrogate_cannot_be_decoded(connect: Connect, field: str) -> None:
-    alice = await connect("alice")
+async def test_a_lone_surrogate_is_no_text(connect: Connect, http: Call, field: str) -> None:
+    alice, over = await connect("alice"), await http("alice")
     conversation = await direct(alice, "bob")
     lone = "\ud83d"
     message = {
@@ -255,8 +265,14 @@ async def test_a_frame_with_a_lone_surrogate_cannot_be_decoded(connect: Connect,
         "text": "x",
         field: {"a": lone} if field == "metadata" else lone,
     }
-    await alice.put_raw(json.dumps(message).encode(), binary=False)
-    error = (await alice.reply(None))["error"]
-    assert (error["code"], error["status"]) == ("bad_request", 400)
+    frame = json.dumps(message).encode()
+    await alice.put_raw(frame, binary=False)
+    error = (await alice.reply("lone"))["error"]
+    as_json = {"Content-Type": "application/json"}
+    body = await over.request("POST", "/v1/messages", data=frame, headers=as_json)
+    for refusal in (error, body):
+        assert (refusal["code"], refusal["status"], refusal["field"]) == (
+            "invalid_field", 400, field,
+        )  # fmt: skip
     page = await alice.ask("GetMessages", conversation_id=conversation)
     assert page["messages"] == []

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.authorization_calls import TWINS
-from tests.e2e.devices import Call, Connect, Talk, cloud_event, direct, group, product, say
+from tests.e2e.devices import Call, Connect, Talk, direct, group, say
+from tests.e2e.marketplace import cloud_event, product
 from tradewire.domain.commands import COMMANDS
 
 ONLY_ON_A_CONNECTION = {"WatchPresence", "RefreshToken", "Ping"}

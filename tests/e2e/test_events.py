@@ -1,20 +1,13 @@
 """Every event reaches every device it should, and none it should not (protocol §5)."""
 
+import asyncio
 from typing import Any, TypeAlias
 
 import pytest
 
-from tests.e2e.devices import (
-    Call,
-    Connect,
-    Device,
-    HttpCaller,
-    cloud_event,
-    direct,
-    group,
-    product,
-    say,
-)
+from tests.e2e.devices import Call, Connect, Device, HttpCaller, direct, group, say
+from tests.e2e.harness import DEADLINE_S, Server
+from tests.e2e.marketplace import cloud_event, product
 
 Heard: TypeAlias = dict[str, list[str]]
 
@@ -290,6 +283,66 @@ async def test_every_change_has_an_id_of_its_own_and_they_ascend(stage: Stage) -
     assert len(ids) == 10
     assert ids == sorted(set(ids))
     assert int((await stage.bob.ask("Ping"))["cursor"]) >= ids[-1]
+
+
+async def test_events_of_a_conversation_arrive_in_the_order_of_their_ids(stage: Stage) -> None:
+    witness = stage.devices["alice 2"]
+    (message,) = await say(stage.alice, stage.id, "to be edited")
+    about = {"conversation_id": stage.id}
+    for number in range(30):
+        for _ in range(5):
+            await stage.bob.put({"type": "SendMessage", **about, "text": "hello"})
+        await stage.devices["carol"].put({"type": "MarkMessagesAsRead", **about, "all": True})
+        await stage.alice.put({"type": "PinConversation", **about, "pinned": number % 2 == 0})
+        await stage.alice.put({"type": "EditMessage", **about, "message_id": message, "text": "x"})
+    for device in (stage.alice, stage.bob, stage.devices["carol"]):
+        await device.ask("Ping")
+    ids = [
+        int(event.get("change_id") or event["message"]["message_id"])
+        for event in await witness.heard()
+    ]
+    assert len(ids) > 200
+    assert ids == sorted(ids)
+
+
+async def test_own_settings_keep_that_order_however_long_a_read_takes(
+    stage: Stage, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = server.node._store.conversations
+    view, asked, overtaken = reads.view, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any) -> Any:
+        asked.set()
+        async with asyncio.timeout(DEADLINE_S):
+            await overtaken.wait()
+        return await view(*args)
+
+    monkeypatch.setattr(reads, "view", slow)
+    witness = stage.devices["alice 2"]
+    await stage.alice.put({
+        "type": "PinConversation", "id": "pin", "conversation_id": stage.id, "pinned": True,
+    })  # fmt: skip
+    await asyncio.wait_for(asked.wait(), DEADLINE_S)
+    await say(stage.bob, stage.id, "meanwhile")
+    overtaken.set()
+    await stage.alice.reply("pin")
+    events = await witness.heard()
+    ids = [int(event.get("change_id") or event["message"]["message_id"]) for event in events]
+    assert len(ids) == 2
+    assert ids == sorted(ids)
+
+
+async def test_in_a_large_group_receipts_and_typing_stay_with_their_owner(stage: Stage) -> None:
+    for start in (0, 100):
+        crowd = [f"member-{number}" for number in range(start, start + 100)]
+        await stage.do("AddMembers", user_ids=crowd)
+    (message,) = await say(stage.alice, stage.id, "hello, all of you")
+    await stage.heard()
+    await stage.do("SetTypingIndicator", by="bob", typing=True)
+    await stage.do("MarkMessagesAsRead", by="bob", up_to=message)
+    assert await stage.heard() == to(BOB, "MessageRead")
+    shown = (await stage.do("GetConversation", by="bob"))["conversation"]
+    assert (shown["unread_count"], shown["member_count"]) == (0, 203)
 
 
 @pytest.fixture

@@ -208,7 +208,9 @@ _DATA = {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}
 
 @in_module_loop
 @pytest.mark.parametrize(
-    ("protocol", "frame"), [(JSON, b'[null,1,[],"a"]'), (MSGPACK, b"\x94\xc0\x01\x90\xa1a")]
+    ("protocol", "frame"),
+    [(JSON, b'[null,1,[],"a"]'), (MSGPACK, b"\x94\xc0\x01\x90\xa1a")],
+    ids=CODECS,
 )
 async def test_an_array_of_what_is_no_command_is_one_frame(
     target: Target, protocol: str, frame: bytes

@@ -123,22 +123,26 @@ async def test_watching_is_replaced_and_ended(connect: Connect) -> None:
 
 
 async def test_the_invisible_look_as_if_they_were_away_from_it_all(connect: Connect) -> None:
-    alice, bob = await connect("alice"), await connect("bob")
+    alice = await connect("alice")
     await alice.ask("WatchPresence", user_ids=["bob"])
+    bob = await connect("bob")
+    await alice.hear("UserOnline")
     await bob.ask("SetOnlineStatus", status="invisible")
     assert (await alice.hear("UserOffline"))["user_id"] == "bob"
     assert (await status_of(alice, "bob"))["status"] == "offline"
-    await alice.heard()
     await connect("bob")
     await bob.ask("SetOnlineStatus", status="online")
     assert [event["type"] for event in await alice.heard()] == ["UserOnline"]
 
 
 async def test_presence_stops_at_a_block_either_way(connect: Connect) -> None:
-    blocker, blocked, witness = [await connect(user) for user in ("alice", "bob", "witness")]
+    witness = await connect("witness")
+    await witness.ask("WatchPresence", user_ids=["alice", "bob"])
+    blocker, blocked = await connect("alice"), await connect("bob")
+    for _ in range(2):
+        await witness.hear("UserOnline")
     for device, other in ((blocker, "bob"), (blocked, "alice")):
         await device.ask("WatchPresence", user_ids=[other])
-    await witness.ask("WatchPresence", user_ids=["alice", "bob"])
     await blocker.ask("BlockUser", user_id="bob")
     for device in (blocker, blocked):
         await device.ask("SetOnlineStatus", status="away")

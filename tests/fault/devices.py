@@ -112,6 +112,18 @@ def differences(shown: Any, held: Any, path: str = "") -> list[str]:
     return [] if shown == held else [f"{path}: shown {shown!r}, held {held!r}"]
 
 
+def doubled(held: Json) -> list[str]:
+    """Where a view holds two messages of one sender and key, a line for each."""
+    lines = []
+    for conversation in held.values():
+        first: dict[tuple[str, str], Json] = {}
+        for message in conversation["messages"]:
+            known = first.setdefault((message["sender_id"], message["key"]), message)
+            if known is not message:
+                lines.append(f"one key, two messages: {known} and {message}")
+    return lines
+
+
 def _by_id(messages: list[Json]) -> Json:
     return {message["message_id"]: message for message in messages}
 

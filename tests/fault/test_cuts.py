@@ -17,6 +17,7 @@ from tests.fault.devices import (
     Json,
     Screen,
     differences,
+    doubled,
     read_afresh,
     read_conversation,
 )
@@ -105,7 +106,7 @@ class Flow:
     async def _wrong(self, server: Server) -> list[str]:
         """Where devices show anything but what the server holds."""
         held = {user: await self._held(server, user) for user in USERS}
-        return [
+        return [line for view in held.values() for line in doubled(view)] + [
             line
             for number, device in enumerate(self.devices)
             for line in differences(
@@ -215,6 +216,27 @@ class TestResume:
                         break
                 assert differences(screen.view(), await read_afresh(http)) == []
             assert [m["message_id"] for m in screen.view()[room]["messages"]] == sent
+
+
+async def test_a_retry_that_overtakes_the_first_try_leaves_one_message(tmp_path: Path) -> None:
+    """The first try may still lie unread in the server when the client has long reconnected."""
+    async with serving(tmp_path) as server:
+        room = await open_direct(server, "alice", "bob")
+        async with server.socket("alice") as first, server.socket("alice") as second:
+            key = f"{(await receive(first))['session_id']}:1"
+            await receive(second)
+            message = {"conversation_id": room, "key": key, "text": "once"}
+            results = []
+            for socket_ in (second, first):
+                await socket_.send_json({"type": "SendMessage", "id": 1, **message})
+                while (heard := await receive(socket_))["type"] != "Reply":
+                    pass
+                results.append(heard["result"])
+        assert [result["duplicate"] for result in results] == [False, True]
+        assert results[0]["message"]["message_id"] == results[1]["message"]["message_id"]
+        async with server.http("bob") as http:
+            _, stored = await read_conversation(http, room)
+        assert [message["text"] for message in stored] == ["once"]
 
 
 async def test_a_reader_too_slow_is_cut_with_4503_and_resumes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The limits a client meets, named once; `Welcome` tells them (protocol §3, §4)."""
 
 FRAME_BYTES = 65_536
+FRAME_COMMANDS = 1_000
 TEXT_CHARACTERS = 10_000
 METADATA_BYTES = 8_192
 ATTACHMENTS = 10

@@ -35,6 +35,11 @@ def refusal(refused: web.HTTPException) -> web.Response:
     return _answer(ErrorBody("bad_request", refused.status, refused.reason))
 
 
+def unreadable(status: int) -> web.Response:
+    """The answer to what is no proper HTTP request."""
+    return _answer(ErrorBody("bad_request", status, "This is no HTTP request understood here."))
+
+
 def internal() -> web.Response:
     """The answer where the server failed."""
     return _answer(INTERNAL)

@@ -4,8 +4,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tradewire.domain import limits
 from tradewire.domain.commands import COMMANDS, Command
-from tradewire.domain.errors import BadRequest, TradewireError
+from tradewire.domain.errors import BadRequest, TooLarge, TradewireError
 from tradewire.domain.events import Event
 from tradewire.protocol.validation import (
     UNDECODABLE,
@@ -63,9 +64,13 @@ class Codec:
         if not self._is_array(frame):
             return [self._decode_one(frame)]
         try:
-            return [self._decode_one(item) for item in self._decode_list(frame)]
+            items = self._decode_list(frame)
         except UNDECODABLE:
             return [_undecodable()]
+        if len(items) > limits.FRAME_COMMANDS:
+            error = TooLarge(f"A frame holds at most {limits.FRAME_COMMANDS} commands.")
+            return [Malformed(None, error)]
+        return [self._decode_one(item) for item in items]
 
     def batch(self, payloads: list[bytes]) -> bytes:
         """Several payloads as one array."""

@@ -9,6 +9,9 @@ from tradewire.protocol.frames import Codec, Malformed
 from tradewire.protocol.rate import TokenBucket
 
 UNDECODABLE_IN_A_ROW = 3
+BINARY = 0x2
+"""The opcode of binary frames (RFC 6455 §5.2)."""
+
 BURST_S = 5
 FLOOD_BURSTS = 10
 HEARTBEAT_S = 30
@@ -64,13 +67,9 @@ class Session:
         Afterwards `close` may be set: answer what came, then close.
         """
         self.heard_at = now
-        if binary != (self.codec.opcode == 0x2):
-            error = BadRequest(f"Frames of {self.codec.name} are of the other kind.")
-            return [self._count(Malformed(None, error, undecodable=True))]
-        return [
-            self._limit(item, now) if isinstance(item, Command) else self._count(item)
-            for item in self.codec.decode(frame)
-        ]
+        items = self._decode(frame, binary=binary)
+        self._count(items)
+        return [self._limit(item, now) for item in items]
 
     def is_fresh(self, key: str | None) -> bool:
         """Whether a key is known to be new: of this session, and higher than any before."""
@@ -84,20 +83,26 @@ class Session:
         self._keys = int(number)
         return True
 
-    def _count(self, malformed: Malformed) -> Malformed:
-        """Close after the third undecodable frame in a row."""
-        self._undecodable = self._undecodable + 1 if malformed.undecodable else 0
+    def _decode(self, frame: bytes, *, binary: bool) -> list[Command | Malformed]:
+        if binary == (self.codec.opcode == BINARY):
+            return self.codec.decode(frame)
+        error = BadRequest(f"Frames of {self.codec.name} are of the other kind.")
+        return [Malformed(None, error, undecodable=True)]
+
+    def _count(self, items: list[Command | Malformed]) -> None:
+        """Close after the third frame in a row of which nothing could be decoded."""
+        undecodable = [isinstance(item, Malformed) and item.undecodable for item in items]
+        self._undecodable = self._undecodable + 1 if items and all(undecodable) else 0
         if self._undecodable >= UNDECODABLE_IN_A_ROW:
             self.close = Close.NOT_THE_PROTOCOL
-        return malformed
 
-    def _limit(self, command: Command, now: float) -> Command | Malformed:
-        self._undecodable = 0
+    def _limit(self, item: Command | Malformed, now: float) -> Command | Malformed:
+        """The item, or its refusal when too many came; what is malformed counts like any other."""
         wait = self._commands.take(now)
-        if not wait and isinstance(command, SendMessage):
+        if not wait and isinstance(item, SendMessage):
             wait = self._messages.take(now)
         if not wait:
-            return command
+            return item
         if self._flood.take(now):
             self.close = Close.FLOOD
-        return Malformed(command.id, RateLimited(retry_after_ms=int(wait * 1000) + 1))
+        return Malformed(item.id, RateLimited(retry_after_ms=int(wait * 1000) + 1))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from tradewire.domain import limits
+from tradewire.domain import limits, policy
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import (
     CreateConversation,
@@ -78,6 +78,8 @@ class Conversations:
     async def update(self, caller: Caller, command: UpdateConversation) -> ConversationResult:
         """UpdateConversation."""
         access = await self._context.allow(caller, command.conversation_id, "revise")
+        blocked = await self._context.blocks.get((caller.tenant, caller.user_id))
+        policy.require_no_block(access.conversation, access.roles, blocked)
         if isinstance(command.title, str):
             check_text(command.title, "title")
         if isinstance(command.metadata, dict):

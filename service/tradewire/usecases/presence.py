@@ -17,13 +17,15 @@ class Presence:
     """The commands on presence, and what coming and going means.
 
     A user is online while a device is connected, unless they chose to be invisible. What they chose
-    holds until they choose again or the node restarts.
+    holds until they choose again or the node restarts. When they were last seen is known at once,
+    and to the store a moment later.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._chosen: dict[Key, Chosen] = {}
         self._shown: dict[Key, Chosen] = {}
+        self._seen: dict[Key, int] = {}
 
     async def set(self, caller: Caller, command: SetOnlineStatus) -> StatusesResult:
         """SetOnlineStatus."""
@@ -80,18 +82,23 @@ class Presence:
         )
         self._context.hub.tell_watchers(tenant, user_id, event, blocked)
         if before is None or now is None:
+            self._seen[key] = at
             await self._record(key, now is not None, at)
 
     async def _record(self, key: Key, online: bool, at: int) -> None:
-        await self._context.commit(
-            SetLastSeen(
-                tenant=key[0],
-                event_id=self._context.clock.next_id(),
-                user_id=key[1],
-                online=online,
-                last_seen=at,
+        try:
+            await self._context.commit(
+                SetLastSeen(
+                    tenant=key[0],
+                    event_id=self._context.clock.next_id(),
+                    user_id=key[1],
+                    online=online,
+                    last_seen=at,
+                )
             )
-        )
+        finally:
+            if self._seen.get(key) == at:
+                del self._seen[key]
 
     def _current(self, key: Key) -> Chosen | None:
         """How the user appears now; None: not there."""
@@ -104,4 +111,5 @@ class Presence:
         current = self._current((tenant, user_id))
         if current is not None and current != "invisible":
             return UserStatus(user_id, current)
+        seen = self._seen.get((tenant, user_id), seen)
         return UserStatus(user_id, "offline", timestamp(seen) if seen is not None else None)

@@ -10,11 +10,11 @@ import structlog
 
 from tradewire.adapters.sqlite import statements as sql
 from tradewire.adapters.sqlite.journal import SqliteJournal
-from tradewire.adapters.sqlite.sends import DAY_MS
+from tradewire.adapters.sqlite.keys import DAY_MS
 from tradewire.domain.ids import id_at
 from tradewire.domain.limits import CHANGES_DAYS
 
-CHECKPOINT_S = 1.0
+CHECKPOINT_S = 2.0
 SWEEP_S = 600.0
 LOG_PAGES = 4_096
 """16 MiB of log: then the writer takes a turn to finish it, and it begins anew."""

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -13,9 +14,27 @@ from tradewire.domain.ids import timestamp
 from tradewire.domain.packing import unpack_message
 from tradewire.domain.types import Conversation, Member, Message
 
+_ROWS = 256
+"""Rows in the longest INSERT; the rest goes in powers of two, so few statements are ever made."""
+
 _encode = msgspec.json.Encoder().encode
 _decode_conversation = msgspec.json.Decoder(Conversation).decode
 _decode_members = msgspec.json.Decoder(list[Member]).decode
+
+
+def insert_sorted(database: sqlite3.Connection, insert: str, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows in the order of their table, which keeps to fewer of its pages.
+
+    A statement takes many: the interpreter lock is given up and taken once for all of them.
+    """
+    rows.sort()
+    start, size = 0, _ROWS
+    while start < len(rows):
+        while size > len(rows) - start:
+            size >>= 1
+        values = list(chain.from_iterable(rows[start : start + size]))
+        database.execute(sql.insert_rows(insert, len(rows[0]), size), values)
+        start += size
 
 
 def encode_conversation(conversation: Conversation) -> str:

@@ -119,11 +119,15 @@ CREATE TABLE user_changes (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX user_changes_by_age ON user_changes (change_id);
 
--- Domain events, one row a commit group; `last_id` is the greatest id that the group wrote.
+-- Domain events, one row a commit group; `last_id` is the greatest id that the group wrote. `keys`
+-- are those of its messages; rows above `filed_keys` hold keys that are not in message_keys yet.
 CREATE TABLE outbox (
     last_id INTEGER PRIMARY KEY,
-    events BLOB NOT NULL
+    events BLOB NOT NULL,
+    keys BLOB
 ) STRICT;
+CREATE TABLE filed_keys (up_to INTEGER NOT NULL) STRICT;
+INSERT INTO filed_keys (up_to) VALUES (0);
 
 CREATE TABLE handled (
     tenant TEXT NOT NULL,

@@ -1,28 +1,20 @@
 """The two writes that come in crowds, new messages and markers: gathered, then written together."""
 
-from itertools import chain
 from typing import Any
 
 from msgspec import Struct
 
 from tradewire.adapters.sqlite import statements as sql
+from tradewire.adapters.sqlite.keys import Identity
+from tradewire.adapters.sqlite.rows import insert_sorted
 from tradewire.adapters.sqlite.session import WriteSession
 from tradewire.adapters.sqlite.tracked import ALWAYS, NOBODY, Tracked
 from tradewire.domain import rules
 from tradewire.domain.errors import KeyReused, NotFound
 from tradewire.domain.ids import id_ms, parse_timestamp
-from tradewire.domain.limits import KEY_HOURS
 from tradewire.domain.packing import pack_message, pack_sent, unpack_message
 from tradewire.domain.types import Message
 from tradewire.domain.writes import Moved, MoveMarker, NewMessage, Stored
-
-DAY_MS = 86_400_000
-_KEY_MS = KEY_HOURS * 3_600_000
-_ROWS = 256
-"""Rows in the longest INSERT; the rest goes in powers of two, so few statements are ever made."""
-
-Identity = tuple[str, str, int]
-"""Sender, key and conversation."""
 
 
 class Move(Struct):
@@ -50,8 +42,6 @@ class Sends:
     def __init__(self, session: WriteSession) -> None:
         self._session = session
         self._messages: list[tuple[Any, ...]] = []
-        self._keys: list[tuple[Any, ...]] = []
-        self._keyed: dict[Identity, tuple[Message, bytes]] = {}
         self._touched: dict[int, tuple[Tracked, str | None]] = {}
         self._unmarked: list[tuple[int, str]] = []
         self._hidden: list[tuple[int]] = []
@@ -68,12 +58,11 @@ class Sends:
         """
         message = write.message
         tracked = self._session.tracked(write.tenant, write.conversation_id)
+        message_id, sender, number = message.id, message.sender_id, tracked.number
         if message.key is not None:
-            first = self._first(write, message.key, tracked)
+            first = self._first(write, (sender, message.key, number))
             if first is not None:
                 return Stored(first, duplicate=True)
-        stored = Stored(message, duplicate=False)
-        message_id, sender, number = message.id, message.sender_id, tracked.number
         body = pack_message(message)
         gone_at = None if message.expires_at is None else parse_timestamp(message.expires_at)
         self._session.record_event(
@@ -81,14 +70,12 @@ class Sends:
         )
         self._messages.append((number, message_id, sender, gone_at, body))
         if message.key is not None:
-            day, content = id_ms(message_id) // DAY_MS, write.content_hash
-            self._keys.append((day, sender, message.key, number, message_id, content))
-            self._keyed[sender, message.key, number] = (message, content)
+            self._session.keys.add((sender, message.key, number), message_id, write.content_hash)
         if message.content_type == "product":
             self._show_product(write)
         self._place(tracked, message_id, sender, broadcast=write.broadcast)
         self._sent[number, sender] = message_id
-        return stored
+        return Stored(message, duplicate=False)
 
     def move(self, write: MoveMarker) -> Move:
         """Gather a move of a marker; its outcome is there after `flush`.
@@ -106,9 +93,8 @@ class Sends:
         """Write what has gathered."""
         if not self._messages and not self._moves:
             return
-        self._insert(sql.ADD_MESSAGES, sql.MESSAGE_COLUMNS, self._messages)
-        self._insert(sql.ADD_KEYS, sql.KEY_COLUMNS, self._keys)
-        self._keyed.clear()
+        insert_sorted(self._session.database, sql.ADD_MESSAGES, self._messages)
+        self._messages.clear()
         self._update_members()
         for move in self._moves:
             move.outcome = self._moved(move)
@@ -117,31 +103,19 @@ class Sends:
         self._session.database.executemany(sql.SENT, sent)
         self._sent.clear()
 
-    def _first(self, write: NewMessage, key: str, tracked: Tracked) -> Message | None:
+    def _first(self, write: NewMessage, identity: Identity) -> Message | None:
         """The message that was sent with this key before, if there is one."""
-        sender = write.message.sender_id
-        gathered = self._keyed.get((sender, key, tracked.number))
-        if gathered is not None:
-            first, content = gathered
-            _check_content(write, content)
-            return first
-        if write.fresh:
-            return None
         now = id_ms(write.message.id)
-        day = now // DAY_MS
-        row = self._session.database.execute(
-            sql.FIND_KEY, (day, day - 1, day - 2, sender, key, tracked.number)
-        ).fetchone()
-        if row is None or id_ms(row[0]) < now - _KEY_MS:
+        known = self._session.keys.find(identity, now, fresh=write.fresh)
+        if known is None:
             return None
-        _check_content(write, row[1])
-        return self._read(write.conversation_id, tracked, row[0])
-
-    def _read(self, conversation_id: str, tracked: Tracked, message_id: int) -> Message:
-        (body,) = self._session.database.execute(
-            sql.MESSAGE, (tracked.number, message_id)
-        ).fetchone()
-        message = unpack_message(conversation_id, message_id, body)
+        message_id, content_hash = known
+        if content_hash != write.content_hash:
+            raise KeyReused(field="key")
+        self.flush()
+        stored = (identity[2], message_id)
+        (body,) = self._session.database.execute(sql.MESSAGE, stored).fetchone()
+        message = unpack_message(write.conversation_id, message_id, body)
         return rules.as_of(message, self._session.now_ms())
 
     def _show_product(self, write: NewMessage) -> None:
@@ -168,7 +142,7 @@ class Sends:
         if not tracked.advance(message_id) and touched is None:
             if not tracked.marked(sender):
                 self._unmarked.append((number, sender))
-                tracked.unmarked = sender
+                tracked.mark(sender)
         elif touched is None:
             self._touched[number] = (tracked, sender)
             tracked.unmarked = sender
@@ -229,20 +203,3 @@ class Sends:
         passed = (tracked.number, before, up_to, write.user_id, self._session.now_ms())
         count: int = database.execute(sql.COUNT_MARKED, passed).fetchone()[0]
         return count
-
-    def _insert(self, insert: str, columns: int, rows: list[tuple[Any, ...]]) -> None:
-        """Insert rows in the order of the table, which keeps to fewer of its pages."""
-        rows.sort()
-        start, size = 0, _ROWS
-        while start < len(rows):
-            while size > len(rows) - start:
-                size >>= 1
-            values = list(chain.from_iterable(rows[start : start + size]))
-            self._session.database.execute(sql.insert_rows(insert, columns, size), values)
-            start += size
-        rows.clear()
-
-
-def _check_content(write: NewMessage, content_hash: bytes) -> None:
-    if content_hash != write.content_hash:
-        raise KeyReused(field="key")

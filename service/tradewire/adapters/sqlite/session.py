@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from tradewire.adapters.sqlite import statements as sql
+from tradewire.adapters.sqlite.keys import Keys
 from tradewire.adapters.sqlite.tracked import NOBODY, Remembered, Tracked
 from tradewire.domain.errors import NotFound
 from tradewire.domain.outbox import domain_event
@@ -19,11 +20,13 @@ class WriteSession:
     Attributes:
         database: the one connection that writes.
         now_ms: milliseconds since 1970.
+        keys: the idempotency keys.
     """
 
     def __init__(self, database: sqlite3.Connection, now_ms: Callable[[], int]) -> None:
         self.database = database
         self.now_ms = now_ms
+        self.keys = Keys(database)
         self._remembered = Remembered(self._load)
         self._used: list[tuple[str, str]] = []
         self._events: list[tuple[int, bytes]] = []
@@ -85,38 +88,42 @@ class WriteSession:
         self._events.clear()
         self._newest = 0
         self.database.execute("BEGIN IMMEDIATE")
+        self.keys.begin()
 
     def commit(self) -> None:
         """Write the outbox row; durable when it returns."""
         if self._newest:
             self._events.sort()
             packed = pack_events([event for _, event in self._events])
-            self.database.execute(sql.ADD_EVENTS, (self._newest, packed))
+            self.database.execute(sql.ADD_EVENTS, (self._newest, packed, self.keys.packed()))
+            self.keys.file(self._newest)
         self.database.execute("COMMIT")
 
     def undo(self) -> None:
         """End a transaction that failed; SQLite may have ended it already."""
         self._remembered.clear()
+        self.keys.undo_group()
         with suppress(sqlite3.Error):
             if self.database.in_transaction:
                 self.database.execute("ROLLBACK")
 
-    def begin_unit(self) -> tuple[int, int]:
+    def begin_unit(self) -> tuple[int, int, int]:
         """Begin what can be undone alone; what comes back is for `undo_unit`."""
         self._used.clear()
         self.database.execute("SAVEPOINT unit")
-        return len(self._events), self._newest
+        return len(self._events), self._newest, self.keys.added()
 
     def end_unit(self) -> None:
         """Keep the effect of a unit."""
         self.database.execute("RELEASE unit")
 
-    def undo_unit(self, begun: tuple[int, int]) -> None:
+    def undo_unit(self, begun: tuple[int, int, int]) -> None:
         """Undo the effect of a unit."""
         self.database.execute("ROLLBACK TO unit")
         self.database.execute("RELEASE unit")
-        events, self._newest = begun
+        events, self._newest, keys = begun
         del self._events[events:]
+        self.keys.undo(keys)
         for used in self._used:
             self._remembered.forget(*used)
 

@@ -86,16 +86,19 @@ WHERE number = ? AND message_id > ? AND message_id <= ? AND sender_id <> ?
 # --- messages -----------------------------------------------------------------------------------
 
 ADD_MESSAGES = "INSERT INTO messages (number, message_id, sender_id, gone_at, body)"
-MESSAGE_COLUMNS = 5
 ADD_KEYS = """
 INSERT OR IGNORE INTO message_keys (day, sender_id, key, number, message_id, content_hash)
 """
-KEY_COLUMNS = 6
 # A key lives 48 h: the days of a message and of the two before it.
 FIND_KEY = """
 SELECT message_id, content_hash FROM message_keys
 WHERE day IN (?, ?, ?) AND sender_id = ? AND key = ? AND number = ?
 ORDER BY message_id DESC LIMIT 1
+"""
+FILED_KEYS = "UPDATE filed_keys SET up_to = ?"
+UNFILED_KEYS = """
+SELECT keys FROM outbox
+WHERE last_id > (SELECT up_to FROM filed_keys) AND keys IS NOT NULL ORDER BY last_id
 """
 MESSAGE = "SELECT body FROM messages WHERE number = ? AND message_id = ?"
 REWRITE_MESSAGE = "UPDATE messages SET gone_at = ?, body = ? WHERE number = ? AND message_id = ?"
@@ -111,7 +114,7 @@ ADD_USER_CHANGE = """
 INSERT INTO user_changes (tenant, user_id, change_id, conversation_id, kind, subject, detail)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 """
-ADD_EVENTS = "INSERT INTO outbox (last_id, events) VALUES (?, ?)"
+ADD_EVENTS = "INSERT INTO outbox (last_id, events, keys) VALUES (?, ?, ?)"
 EVENTS = "SELECT events FROM outbox WHERE last_id > ? ORDER BY last_id"
 NEWEST_ID = "SELECT coalesce(max(last_id), 0) FROM outbox"
 WAS_HANDLED = "SELECT 1 FROM handled WHERE tenant = ? AND ce_id = ?"

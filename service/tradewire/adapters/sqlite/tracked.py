@@ -73,6 +73,10 @@ class Tracked(Struct):
         """Whether all but the sender of a message are known to have the mark `unread`."""
         return self.unmarked in (NOBODY, sender)
 
+    def mark(self, sender: str) -> None:
+        """Take note that all but the sender of a message got the mark."""
+        self.unmarked = sender if self.unmarked == ANYBODY else NOBODY
+
     def unmark(self, user_id: str) -> None:
         """Take note that a member lost the mark."""
         self.unmarked = user_id if self.unmarked in (NOBODY, user_id) else ANYBODY

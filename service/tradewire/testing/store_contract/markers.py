@@ -57,11 +57,10 @@ class MarkersContract:
         second = shop.message(conversation, "alice", "2")
         own = shop.message(conversation, "bob", "3")
         again = shop.marker(conversation, "bob")
-        units = (first, read, second, own, again)
-        results = [await outcome for outcome in [shop.append(unit) for unit in units]]
-        assert results[1] and results[4]
-        assert list(results[1]) == [Moved(first.message.id, 1, moved=True)]  # type: ignore[call-overload]
-        assert list(results[4]) == [Moved(own.message.id, 0, moved=False)]  # type: ignore[call-overload]
+        waiting = [shop.append(unit) for unit in (first, read, second, own, again)]
+        taken = [shop.taken(await outcome) for outcome in waiting]
+        assert taken[1][0] == Moved(first.message.id, 1, moved=True)
+        assert taken[4][0] == Moved(own.message.id, 0, moved=False)
         assert await shop.unread("bob") == {}
         assert await shop.unread("alice") == {conversation: 1}
 

@@ -63,7 +63,10 @@ class Shop:
         self, *unit: writes.Write, handles: tuple[str, str] | None = None
     ) -> Sequence[Any]:
         """Append a unit and wait for its results. Raises what it was refused with."""
-        outcome = await asyncio.wait_for(self.append(*unit, handles=handles), DEADLINE_S)
+        return self.taken(await asyncio.wait_for(self.append(*unit, handles=handles), DEADLINE_S))
+
+    def taken(self, outcome: Sequence[Any] | TradewireError) -> Sequence[Any]:
+        """The results of a unit. Raises what it was refused with."""
         if isinstance(outcome, TradewireError):
             raise outcome
         return outcome

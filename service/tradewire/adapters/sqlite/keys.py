@@ -1,0 +1,98 @@
+"""Idempotency keys: the newest in memory, the others in a table.
+
+Keys lie scattered in their table, so each would cost a page of the log if it were written there with
+its message. They go into the outbox row of their group instead, which is written anyway, and from
+memory into the table some thousand at a time. What a crash leaves unfiled is read back from the
+outbox.
+"""
+
+import sqlite3
+
+import msgspec
+
+from tradewire.adapters.sqlite import statements as sql
+from tradewire.adapters.sqlite.rows import insert_sorted
+from tradewire.domain.ids import id_ms
+from tradewire.domain.limits import KEY_HOURS
+
+DAY_MS = 86_400_000
+KEYS_IN_MEMORY = 4_096
+
+_KEY_MS = KEY_HOURS * 3_600_000
+
+Identity = tuple[str, str, int]
+"""Sender, key and number of the conversation."""
+Known = tuple[int, bytes]
+"""Id of the first message, and the hash of its content."""
+
+_Row = tuple[str, str, int, int, bytes]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[_Row]).decode
+
+
+class Keys:
+    """The keys of the messages; used by the writer's thread alone."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._recent: dict[Identity, Known] = {}
+        self._added: list[_Row] = []
+        self._loaded = False
+
+    def begin(self) -> None:
+        """Begin a commit group."""
+        self._added.clear()
+        if not self._loaded:
+            self._recent = {
+                (sender, key, number): (message_id, content_hash)
+                for (packed,) in self._database.execute(sql.UNFILED_KEYS)
+                for sender, key, number, message_id, content_hash in _decode(packed)
+            }
+            self._loaded = True
+
+    def find(self, identity: Identity, now: int, *, fresh: bool) -> Known | None:
+        """What a key was used for within the last 48 h; a fresh one is not in the table.
+
+        `now`: ms since 1970.
+        """
+        known = self._recent.get(identity)
+        if known is None and not fresh:
+            day = now // DAY_MS
+            found = self._database.execute(sql.FIND_KEY, (day, day - 1, day - 2, *identity))
+            known = found.fetchone()
+        return None if known is None or id_ms(known[0]) < now - _KEY_MS else known
+
+    def add(self, identity: Identity, message_id: int, content_hash: bytes) -> None:
+        """Record the key of a message."""
+        self._recent[identity] = (message_id, content_hash)
+        self._added.append((*identity, message_id, content_hash))
+
+    def added(self) -> int:
+        """How many were added in this group; for `undo`."""
+        return len(self._added)
+
+    def undo(self, added: int) -> None:
+        """Forget all but the first so many of those added in this group."""
+        for sender, key, number, *_ in self._added[added:]:
+            self._recent.pop((sender, key, number), None)
+        del self._added[added:]
+
+    def undo_group(self) -> None:
+        """Read again what is unfiled: the group was undone."""
+        self._loaded = False
+
+    def packed(self) -> bytes | None:
+        """The keys of this group for its outbox row."""
+        return _encode(self._added) if self._added else None
+
+    def file(self, last_id: int) -> None:
+        """Move the keys into the table if they are many; `last_id` is that of the outbox row."""
+        if len(self._recent) < KEYS_IN_MEMORY:
+            return
+        rows = [
+            (id_ms(message_id) // DAY_MS, sender, key, number, message_id, content_hash)
+            for (sender, key, number), (message_id, content_hash) in self._recent.items()
+        ]
+        insert_sorted(self._database, sql.ADD_KEYS, rows)
+        self._database.execute(sql.FILED_KEYS, (last_id,))
+        self._recent.clear()
