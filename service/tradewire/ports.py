@@ -314,6 +314,10 @@ class Hub(Protocol):
     ) -> None:
         """Tell those connections that watch a user, save those of the users `hidden`."""
 
+    def doubt_keys(self, session_id: str) -> None:
+        """A key of this session came by another way: its client has given it up and retries, while
+        frames of it may still be unread here. Its keys are looked up from now on."""
+
     def connected(self, tenant: str, user_id: str) -> bool:
         """Whether the user has a device here."""
 

@@ -21,9 +21,12 @@ class Connection:
     Attributes:
         user: (tenant, user_id).
         watched: whose presence it hears of.
+        keys_fresh: whether rising keys of this session are known to be new.
     """
 
-    __slots__ = ("_close", "_hub", "device_id", "outbound", "session_id", "user", "watched")
+    __slots__ = (
+        "_close", "_hub", "device_id", "keys_fresh", "outbound", "session_id", "user", "watched",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Connection:
         self.device_id = device_id
         self.outbound = outbound
         self.watched: tuple[Key, ...] = ()
+        self.keys_fresh = True
         self._close = close
 
     def watch(self, user_ids: Sequence[str]) -> None:
@@ -65,6 +69,7 @@ class LocalHub:
         self._metrics = metrics
         self._per_device = per_device
         self._by_user: dict[Key, list[Connection]] = {}
+        self._by_session: dict[str, Connection] = {}
         self._watchers: dict[Key, set[Connection]] = {}
         self._touched: dict[Connection, None] = {}
         self._stalled: dict[Connection, None] = {}
@@ -88,6 +93,7 @@ class LocalHub:
         connections = self._by_user.setdefault(connection.user, [])
         same = [other for other in connections if other.device_id == connection.device_id]
         connections.append(connection)
+        self._by_session[connection.session_id] = connection
         for old in same[: max(len(same) + 1 - self._per_device, 0)]:
             self.leave(old)
             old.close(Close.REPLACED)
@@ -99,6 +105,7 @@ class LocalHub:
         connection.outbound.dropped = 0
         self._touched.pop(connection, None)
         self._stalled.pop(connection, None)
+        self._by_session.pop(connection.session_id, None)
         connections = self._by_user.get(connection.user)
         if connections is None or connection not in connections:
             return
@@ -136,6 +143,12 @@ class LocalHub:
             if connection.user[1] not in hidden:
                 connection.outbound.put(encoded)
                 self.touch(connection)
+
+    def doubt_keys(self, session_id: str) -> None:
+        """See ports.Hub."""
+        connection = self._by_session.get(session_id)
+        if connection is not None:
+            connection.keys_fresh = False
 
     def connected(self, tenant: str, user_id: str) -> bool:
         """See ports.Hub."""

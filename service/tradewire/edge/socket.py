@@ -266,7 +266,7 @@ class ChatSocket:
             admission,
             partial(self._replied, token),
             session_id=self._session.session_id,
-            fresh=self._session.is_fresh(command.key),
+            fresh=self._session.is_fresh(command.key) and self.connection.keys_fresh,
         )
         self._next = token + 1
         self._pending[token] = (command.id, now + SEND_DEADLINE_S)

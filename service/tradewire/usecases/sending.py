@@ -116,6 +116,8 @@ class Sending:
             TradewireError: refused; nothing was taken and `replied` is not called.
         """
         access = admission.access
+        if command.key is not None and not fresh:
+            self._context.hub.doubt_keys(command.key.partition(":")[0])
         self._decide(caller, command, admission)
         message = self._build(caller, command)
         write = NewMessage(
