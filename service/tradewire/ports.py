@@ -89,8 +89,9 @@ class MissedChange(Struct, frozen=True):
 
 
 class Missed(Struct, frozen=True):
-    """What a user missed, each list in the order of ids; of several changes of one subject only
-    the last is kept. `truncated`: there was more than the limit, and the rest is left out.
+    """What a user missed, each list in the order of ids; of several changes of one kind and
+    subject only the last is kept. `truncated`: there was more than the limit, and the rest is
+    left out.
     """
 
     messages: list[Message]
@@ -316,7 +317,8 @@ class Hub(Protocol):
 
     def doubt_keys(self, session_id: str) -> None:
         """A key of this session came by another way: its client has given it up and retries, while
-        frames of it may still be unread here. Its keys are looked up from now on."""
+        frames of it may still be unread here. Its keys are looked up from now on.
+        """
 
     def connected(self, tenant: str, user_id: str) -> bool:
         """Whether the user has a device here."""

@@ -15,15 +15,7 @@ from tradewire.testing.clock import ManualClock
 from tradewire.testing.store_contract import Shop
 
 DAY_MS = 86_400_000
-TABLES = (
-    "messages",
-    "message_keys",
-    "message_edits",
-    "changes",
-    "user_changes",
-    "handled",
-    "outbox",
-)
+TABLES = ("messages", "message_edits", "changes", "user_changes", "handled", "outbox")
 
 
 @pytest.fixture
@@ -123,6 +115,24 @@ async def test_what_outlived_its_time_is_swept(
     await store.maintain()
     assert count(tmp_path, *TABLES) == {**later, "changes": 0, "user_changes": 0}
     assert await shop.texts(conversation) == ["edited", "hello"]
+
+
+async def test_it_sweeps_by_itself_while_it_is_written(
+    tmp_path: Path, time: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradewire.adapters.sqlite.maintenance.SWEEP_S", 0.3)
+    store = SqliteStore(tmp_path / "swept", now_ms=time)
+    await store.open()
+    try:
+        shop = Shop(store, time)
+        conversation = await shop.direct()
+        await shop.write(shop.message(conversation), handles=("t1", "ce"))
+        time.advance(8 * DAY_MS)
+        async with asyncio.timeout(20):
+            while count(tmp_path / "swept", "handled") != {"handled": 0}:
+                await shop.send(conversation)
+    finally:
+        await store.close()
 
 
 async def test_keys_are_filed_and_swept(

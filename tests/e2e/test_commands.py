@@ -198,6 +198,25 @@ async def test_a_group_deleted_for_everyone_is_gone(talk: Talk) -> None:
         assert (await talker.ask("GetUserConversations"))["conversations"] == []
 
 
+async def test_a_direct_conversation_deleted_for_everyone_begins_anew(talk: Talk) -> None:
+    alice, bob, root = await talk("alice"), await talk("bob"), await talk("root", "admin")
+    about = {"conversation_id": await direct(alice, "bob")}
+    await alice.ask("SendMessage", **about, text="before", key="k")
+    await bob.ask("PinConversation", **about, pinned=True)
+    error = await alice.refused("DeleteConversation", **about, scope="everyone")
+    assert (error["code"], error["status"]) == ("forbidden", 403)
+    await root.ask("DeleteConversation", **about, scope="everyone")
+    again = await bob.ask("CreateConversation", user_id="alice")
+    assert again["created"] is True
+    made = again["conversation"]
+    assert made["conversation_id"] == about["conversation_id"]
+    assert (made["pinned"], made["unread_count"], made.get("last_message")) == (False, 0, None)
+    sent = await alice.ask("SendMessage", **about, text="after", key="k")
+    assert sent["duplicate"] is False
+    page = await bob.ask("GetMessages", **about)
+    assert ids(page["messages"]) == [sent["message"]["message_id"]]
+
+
 async def test_members_come_and_go(talk: Talk) -> None:
     alice, bob = await talk("alice"), await talk("bob")
     about = {"conversation_id": await group(alice, "bob")}
@@ -329,6 +348,17 @@ async def test_http_says_what_was_created(http: Call) -> None:
     assert alice.status == 200
     await alice.ask("GetMessages", conversation_id=conversation)
     assert alice.status == 200
+
+
+async def test_http_lists_are_separated_by_commas_or_repeated(http: Call) -> None:
+    alice = await http("alice")
+    for query, users in (
+        ("user_ids=a,b&user_ids=c", ["a", "b", "c"]),
+        ("user_ids=x@y.z:1_-", ["x@y.z:1_-"]),
+        ("user_ids=", []),
+    ):
+        answer = await alice.request("GET", f"/v1/presence?{query}")
+        assert [status["user_id"] for status in answer["statuses"]] == users
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class MemberData(Struct, frozen=True):
 
     conversation_id: str
     user_id: str
-    role: str | None = None
+    role: str
 
 
 class PresenceData(Struct, frozen=True):
@@ -123,7 +123,7 @@ def _conversation_event(write: Write, result: Any) -> DomainEvent | None:
             member = MemberData(write.conversation_id, write.member.user_id, write.member.role)
             return _of(write, write.change_id, "MemberAdded", member)
         case RemoveMember() if result:
-            left = MemberData(write.conversation_id, write.user_id)
+            left = MemberData(write.conversation_id, write.user_id, result)
             return _of(write, write.change_id, "MemberRemoved", left)
         case _:
             return None

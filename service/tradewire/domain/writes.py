@@ -87,6 +87,9 @@ class MoveMarker(ConversationWrite, frozen=True):
     `up_to` is cut to the newest message. Reading moves the delivered marker too. A marker that does
     not move writes nothing.
 
+    Raises:
+        NotFound: the user is no member.
+
     Attributes:
         public: tell the other members (a change and a domain event), not only the user's devices.
     """
@@ -125,7 +128,7 @@ class ReviseConversation(ConversationWrite, frozen=True):
 
 
 class SetOwnSettings(ConversationWrite, frozen=True):
-    """Changes a member's own settings; told to that member's devices only. Result: None.
+    """Changes a member's own settings; told to that member's devices only. Result: `OwnSettings`.
 
     Raises:
         NotFound: the user is no member.
@@ -155,7 +158,7 @@ class AddMember(ConversationWrite, frozen=True):
 
 
 class RemoveMember(ConversationWrite, frozen=True):
-    """Removes a member. Result: `bool`, False when the user was none."""
+    """Removes a member. Result: the `Role` that the member had, None when the user was none."""
 
     change_id: int
     user_id: str
@@ -179,7 +182,11 @@ class DeleteConversation(ConversationWrite, frozen=True):
 
 
 class LinkOrder(ConversationWrite, frozen=True):
-    """Stores an order, links it to a conversation. Result: `bool`, False when it was known."""
+    """Stores an order, links it to a conversation. Result: `bool`, False when it was known.
+
+    Raises:
+        NotFound: the conversation is gone.
+    """
 
     change_id: int
     order: OrderCard
@@ -289,13 +296,22 @@ class Moved(Struct, frozen=True):
 
     Attributes:
         up_to: where the marker stands now.
-        marked: messages of others between the old and the new marker, deleted ones left out.
+        marked: messages of others between the old and the new read marker, deleted ones left out;
+            0 for a delivered marker.
         moved: whether it moved at all.
     """
 
     up_to: int
     marked: int
     moved: bool
+
+
+class OwnSettings(Struct, frozen=True):
+    """A member's own settings after `SetOwnSettings`; `muted_until` in ms since 1970."""
+
+    archived: bool
+    pinned: bool
+    muted_until: int | None
 
 
 class OrderChanged(Struct, frozen=True):

@@ -195,7 +195,7 @@ PUBLISHED: dict[str, Struct] = {
     "ConversationCreated": outbox.ConversationData(CONVERSATION),
     "ConversationUpdated": outbox.ConversationData(CONVERSATION),
     "MemberAdded": outbox.MemberData(CONVERSATION_ID, "carol", "member"),
-    "MemberRemoved": outbox.MemberData(CONVERSATION_ID, "carol"),
+    "MemberRemoved": outbox.MemberData(CONVERSATION_ID, "carol", "member"),
     "UserOnline": outbox.PresenceData("bob", TIME),
     "UserOffline": outbox.PresenceData("bob", TIME),
 }

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
+from msgspec import UNSET
+
 from tradewire.domain import limits, policy
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import (
@@ -80,6 +82,8 @@ class Conversations:
         access = await self._context.allow(caller, command.conversation_id, "revise")
         blocked = await self._context.blocks.get((caller.tenant, caller.user_id))
         policy.require_no_block(access.conversation, access.roles, blocked)
+        if command.title is UNSET and command.metadata is UNSET and command.status is UNSET:
+            raise InvalidField("Nothing to change: title, metadata or status.", field="title")
         if isinstance(command.title, str):
             check_text(command.title, "title")
         if isinstance(command.metadata, dict):

@@ -1,8 +1,9 @@
 """The caller's own side of conversations: the inbox, unread counts and own settings."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from tradewire.domain import limits
 from tradewire.domain.caller import Caller
@@ -15,11 +16,11 @@ from tradewire.domain.commands import (
 )
 from tradewire.domain.errors import InvalidField
 from tradewire.domain.events import ConversationUpdated
-from tradewire.domain.ids import parse_timestamp
+from tradewire.domain.ids import parse_timestamp, timestamp
 from tradewire.domain.results import ConversationResult, ConversationsResult, UnreadResult
 from tradewire.domain.types import Conversation
-from tradewire.domain.writes import SetOwnSettings
-from tradewire.ports import InboxQuery
+from tradewire.domain.writes import OwnSettings, SetOwnSettings
+from tradewire.ports import Access, InboxQuery
 from tradewire.usecases.context import Context
 from tradewire.usecases.views import Views
 
@@ -98,8 +99,12 @@ class Inbox:
         pinned: bool | UnsetType = UNSET,
         muted_until: int | UnsetType | None = UNSET,
     ) -> ConversationResult:
-        await self._context.member_access(caller.tenant, caller.user_id, conversation_id)
+        access = await self._context.member_access(caller.tenant, caller.user_id, conversation_id)
         change_id = self._context.clock.next_id()
+
+        def committed(results: Sequence[Any]) -> None:
+            self._tell(caller, access, results[0], change_id)
+
         await self._context.commit(
             SetOwnSettings(
                 tenant=caller.tenant,
@@ -109,15 +114,23 @@ class Inbox:
                 archived=archived,
                 pinned=pinned,
                 muted_until=muted_until,
-            )
+            ),
+            committed=committed,
         )
         view = await self._views.conversation(caller.tenant, caller.user_id, conversation_id)
-        self._tell(caller, view, change_id)
         return ConversationResult(view)
 
-    def _tell(self, caller: Caller, view: Conversation, change_id: int) -> None:
-        own: Sequence[str] = (caller.user_id,)
-        event = ConversationUpdated(change_id=str(change_id), conversation=view)
+    def _tell(self, caller: Caller, access: Access, settings: OwnSettings, change_id: int) -> None:
+        present = self._context.present_access(caller.tenant, access).conversation
+        muted = settings.muted_until
+        shown = structs.replace(
+            present,
+            archived=settings.archived,
+            pinned=settings.pinned,
+            muted_until=None if muted is None else timestamp(muted),
+        )
+        event = ConversationUpdated(change_id=str(change_id), conversation=shown)
+        own = (caller.user_id,)
         self._context.hub.publish(caller.tenant, own, event, event_id=change_id)
 
 

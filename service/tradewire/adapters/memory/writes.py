@@ -10,6 +10,7 @@ from tradewire.domain import rules, writes
 from tradewire.domain.errors import KeyReused, NotFound
 from tradewire.domain.ids import id_ms
 from tradewire.domain.limits import KEY_HOURS
+from tradewire.domain.types import Role
 from tradewire.ports import MissedChange, Suspension
 
 
@@ -127,7 +128,7 @@ def _revise(tenant: Tenant, write: writes.ReviseConversation) -> Any:
     return structs.replace(room.conversation)
 
 
-def _set_own(tenant: Tenant, write: writes.SetOwnSettings) -> None:
+def _set_own(tenant: Tenant, write: writes.SetOwnSettings) -> writes.OwnSettings:
     seat = _room(tenant, write.conversation_id).seats.get(write.user_id)
     if seat is None:
         raise NotFound(field="conversation_id")
@@ -137,6 +138,7 @@ def _set_own(tenant: Tenant, write: writes.SetOwnSettings) -> None:
             setattr(seat, name, value)
     kind = "ConversationDeleted" if write.hidden is True else "ConversationUpdated"
     _record_for(tenant, write.user_id, write.change_id, kind, write.conversation_id)
+    return writes.OwnSettings(seat.archived, seat.pinned, seat.muted_until)
 
 
 def _add_member(tenant: Tenant, write: writes.AddMember) -> bool:
@@ -149,10 +151,11 @@ def _add_member(tenant: Tenant, write: writes.AddMember) -> bool:
     return True
 
 
-def _remove_member(tenant: Tenant, write: writes.RemoveMember) -> bool:
+def _remove_member(tenant: Tenant, write: writes.RemoveMember) -> Role | None:
     room = tenant.rooms.get(write.conversation_id)
-    if room is None or room.seats.pop(write.user_id, None) is None:
-        return False
+    seat = room.seats.pop(write.user_id, None) if room else None
+    if room is None or seat is None:
+        return None
     room.conversation.member_count = len(room.seats)
     _record(room, write.change_id, "MemberRemoved", write.user_id)
     _record_for(
@@ -163,7 +166,7 @@ def _remove_member(tenant: Tenant, write: writes.RemoveMember) -> bool:
         write.conversation_id,
         write.user_id,
     )
-    return True
+    return seat.member.role
 
 
 def _set_role(tenant: Tenant, write: writes.SetRole) -> bool:

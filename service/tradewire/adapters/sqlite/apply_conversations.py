@@ -13,13 +13,14 @@ from tradewire.domain import rules
 from tradewire.domain.errors import NotFound
 from tradewire.domain.ids import slot_of
 from tradewire.domain.limits import RECEIPT_MEMBERS
-from tradewire.domain.types import Conversation, Member
+from tradewire.domain.types import Conversation, Member, Role
 from tradewire.domain.writes import (
     AddMember,
     CreateConversation,
     Creation,
     DeleteConversation,
     LinkOrder,
+    OwnSettings,
     RemoveMember,
     ReviseConversation,
     SetOwnSettings,
@@ -76,10 +77,10 @@ def revise(session: WriteSession, write: ReviseConversation) -> Conversation:
     return revised
 
 
-def set_own(session: WriteSession, write: SetOwnSettings) -> None:
+def set_own(session: WriteSession, write: SetOwnSettings) -> OwnSettings:
     """Apply a SetOwnSettings."""
     tracked = session.tracked(write.tenant, write.conversation_id)
-    changed = session.database.execute(
+    settings = session.database.execute(
         sql.SET_OWN,
         {
             "number": tracked.number,
@@ -90,12 +91,14 @@ def set_own(session: WriteSession, write: SetOwnSettings) -> None:
             "mutes": write.muted_until is not UNSET,
             "muted_until": None if write.muted_until is UNSET else write.muted_until,
         },
-    )
-    if not changed.rowcount:
+    ).fetchone()
+    if settings is None:
         raise NotFound(field="conversation_id")
     tracked.hidden = tracked.hidden or write.hidden is True
     kind = "ConversationDeleted" if write.hidden is True else "ConversationUpdated"
     _tell(session, write, write.user_id, kind)
+    archived, pinned, muted_until = settings
+    return OwnSettings(bool(archived), bool(pinned), muted_until)
 
 
 def add_member(session: WriteSession, write: AddMember) -> bool:
@@ -116,19 +119,22 @@ def add_member(session: WriteSession, write: AddMember) -> bool:
     return True
 
 
-def remove_member(session: WriteSession, write: RemoveMember) -> bool:
+def remove_member(session: WriteSession, write: RemoveMember) -> Role | None:
     """Apply a RemoveMember."""
     tracked = session.find(write.tenant, write.conversation_id)
     if tracked is None:
-        return False
-    removed = session.database.execute(sql.REMOVE_MEMBER, (tracked.number, write.user_id))
-    if not removed.rowcount:
-        return False
+        return None
+    removed = session.database.execute(
+        sql.REMOVE_MEMBER, (tracked.number, write.user_id)
+    ).fetchone()
+    if removed is None:
+        return None
+    role: Role = removed[0]
     tracked.members -= 1
     session.database.execute(sql.COUNT_MEMBERS, (tracked.members, tracked.number))
     session.change(tracked, write.change_id, "MemberRemoved", write.user_id)
     _tell(session, write, write.user_id, "MemberRemoved", write.user_id)
-    return True
+    return role
 
 
 def set_role(session: WriteSession, write: SetRole) -> bool:

@@ -1,9 +1,8 @@
 """Idempotency keys: the newest in memory, the others in a table.
 
-Keys lie scattered in their table, so each would cost a page of the log if it were written there with
-its message. They go into the outbox row of their group instead, which is written anyway, and from
-memory into the table some thousand at a time. What a crash leaves unfiled is read back from the
-outbox.
+Keys lie scattered in their table: written there with its message, each would cost a page of the
+log. They go into the outbox row of their group instead, which is written anyway, and from memory
+into the table some thousand at a time. What a crash leaves unfiled is read back from the outbox.
 """
 
 import sqlite3

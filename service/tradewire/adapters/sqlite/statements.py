@@ -44,7 +44,7 @@ INSERT INTO members (number, user_id, tenant, role, joined_at, last_read_id, las
     listing_id, created, activity, moved, unread)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-REMOVE_MEMBER = "DELETE FROM members WHERE number = ? AND user_id = ?"
+REMOVE_MEMBER = "DELETE FROM members WHERE number = ? AND user_id = ? RETURNING role"
 SET_ROLE = "UPDATE members SET role = ? WHERE number = ? AND user_id = ?"
 SHOW_AGAIN = "UPDATE members SET hidden = 0 WHERE number = ? AND user_id = ? AND hidden = 1"
 SET_OWN = """
@@ -52,6 +52,7 @@ UPDATE members SET archived = coalesce(:archived, archived), pinned = coalesce(:
     hidden = coalesce(:hidden, hidden),
     muted_until = iif(:mutes, :muted_until, muted_until)
 WHERE number = :number AND user_id = :user_id
+RETURNING archived, pinned, muted_until
 """
 ADD_PURGE = "INSERT INTO purges (number) VALUES (?)"
 REMOVE_MEMBERS = "DELETE FROM members WHERE number = ? RETURNING user_id"

@@ -64,9 +64,9 @@ class MembersContract:
         assert await shop.add(group, "carol", "moderator")
         assert not await shop.add(group, "carol")
         assert await shop.inbox("carol") == [group]
-        assert await shop.remove(group, "bob")
-        assert not await shop.remove(group, "bob")
-        assert not await shop.remove("no-such", "bob")
+        assert await shop.remove(group, "bob") == "member"
+        assert await shop.remove(group, "bob") is None
+        assert await shop.remove("no-such", "bob") is None
         access = await shop.store.conversations.access(shop.tenant, group)
         assert access is not None
         assert access.roles == {"alice": "owner", "carol": "moderator"}
@@ -171,6 +171,6 @@ class MembersContract:
             await other.add(group, "eve")
         with pytest.raises(NotFound):
             await other.settings(group, "alice", pinned=True)
-        assert not await other.remove(group, "bob")
+        assert await other.remove(group, "bob") is None
         assert await other.delete_conversation(group) == []
         assert await shop.texts(group) == ["edited"]

@@ -253,15 +253,16 @@ class Shop:
         )
         return bool((await self.write(write))[0])
 
-    async def remove(self, conversation_id: str, user: str) -> bool:
-        """Remove a member."""
+    async def remove(self, conversation_id: str, user: str) -> Role | None:
+        """Remove a member; the role it had."""
         write = writes.RemoveMember(
             tenant=self.tenant,
             conversation_id=conversation_id,
             change_id=self.ids.next_id(),
             user_id=user,
         )
-        return bool((await self.write(write))[0])
+        role: Role | None = (await self.write(write))[0]
+        return role
 
     async def delete_conversation(self, conversation_id: str) -> list[str]:
         """Delete a conversation for everyone; its members."""
