@@ -23,9 +23,7 @@ class Server:
         self.node = node
         self.url = node.url
 
-    def token(
-        self, user: str, *roles: str, tenant: str = "default", ttl_s: float = 3600.0
-    ) -> str:
+    def token(self, user: str, *roles: str, tenant: str = "default", ttl_s: float = 3600.0) -> str:
         """A token that the node accepts."""
         return mint(SECRET, user, roles, ttl_s, tenant)
 

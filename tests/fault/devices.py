@@ -20,22 +20,29 @@ REFUSED = frozenset({"not_found", "forbidden", "conversation_closed", "conflict"
 class Screen:
     """What a device shows, built from events alone.
 
-    What happened before a user joined is in no event, so who joins reads the conversation once.
+    What happened before a user joined is in no event, so who joins reads the conversation once, and
+    forgets what an earlier membership left; not what was told after the joining, which a resume may
+    tell late.
     """
 
     def __init__(self, user: str) -> None:
         self._user = user
         self._states: dict[str, ChatState] = {}
+        self._told: dict[str, list[Json]] = {}
 
     def apply(self, event: Json) -> bool:
         """Take an event; True when the conversation is to be read, since the user has joined it."""
         conversation_id = _conversation_of(event)
         if conversation_id is None:
             return False
+        told = self._told.setdefault(conversation_id, [])
+        told.append(event)
         joined: bool = event["type"] == "MemberAdded" and event["user_id"] == self._user
         if joined:
             self._states[conversation_id] = ChatState(self._user)
-        self._state(conversation_id).apply(event)
+            told[:] = [other for other in told if _place(other) >= _place(event)]
+        for new in told if joined else told[-1:]:
+            self._state(conversation_id).apply(new)
         return joined
 
     def seed(self, conversation: Json, messages: list[Json]) -> None:
@@ -307,6 +314,11 @@ def _conversation_of(event: Json) -> str | None:
         if "conversation_id" in part:
             return str(part["conversation_id"])
     return None
+
+
+def _place(event: Json) -> int:
+    """The place of an event in the order of ids; one without an id comes first."""
+    return int(event.get("change_id") or event.get("message", {}).get("message_id") or 0)
 
 
 def _told(fields: Json) -> Json:

@@ -78,6 +78,8 @@ class RecordingHub:
     ) -> None:
         raise AssertionError("no event of commerce is about presence")
 
+    def doubt_keys(self, session_id: str) -> None: ...
+
     def connected(self, tenant: str, user_id: str) -> bool:
         raise AssertionError("commerce does not ask who is connected")
 

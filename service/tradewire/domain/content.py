@@ -12,6 +12,7 @@ from tradewire.domain.errors import InvalidField, TextTooLong, TooLarge
 from tradewire.domain.types import Metadata
 
 _encode = msgspec.json.encode
+_pack = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def check_text(text: str, field: str = "text") -> None:
@@ -50,7 +51,7 @@ def content_hash(command: SendMessage) -> bytes:
         command.language,
         command.expires_in_s,
     )
-    return blake2b(msgspec.msgpack.encode(content, order="deterministic"), digest_size=16).digest()
+    return blake2b(_pack(content), digest_size=16).digest()
 
 
 def _encodable(text: str) -> bool:

@@ -237,6 +237,8 @@ class ChatSocket:
     async def _take(self, frame: bytes, *, binary: bool, now: float) -> None:
         """Carry out what a frame holds, in its order."""
         for item in self._session.receive(frame, binary=binary, now=now):
+            if self._closing is not None:
+                return
             if isinstance(item, Malformed):
                 self._refuse(item.id, item.error)
                 continue

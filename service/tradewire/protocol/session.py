@@ -91,8 +91,10 @@ class Session:
 
     def _count(self, items: list[Command | Malformed]) -> None:
         """Close after the third frame in a row of which nothing could be decoded."""
-        undecodable = [isinstance(item, Malformed) and item.undecodable for item in items]
-        self._undecodable = self._undecodable + 1 if items and all(undecodable) else 0
+        if not items or not all(map(_is_undecodable, items)):
+            self._undecodable = 0
+            return
+        self._undecodable += 1
         if self._undecodable >= UNDECODABLE_IN_A_ROW:
             self.close = Close.NOT_THE_PROTOCOL
 
@@ -106,3 +108,7 @@ class Session:
         if self._flood.take(now):
             self.close = Close.FLOOD
         return Malformed(item.id, RateLimited(retry_after_ms=int(wait * 1000) + 1))
+
+
+def _is_undecodable(item: Command | Malformed) -> bool:
+    return isinstance(item, Malformed) and item.undecodable

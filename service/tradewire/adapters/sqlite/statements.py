@@ -108,9 +108,7 @@ REMOVE_EDITS = "DELETE FROM message_edits WHERE number = ? AND message_id = ?"
 
 # --- changes and events -------------------------------------------------------------------------
 
-ADD_CHANGE = """
-INSERT INTO changes (number, change_id, kind, subject, detail) VALUES (?, ?, ?, ?, ?)
-"""
+ADD_CHANGE = "INSERT INTO changes (number, change_id, kind, subject, detail) VALUES (?, ?, ?, ?, ?)"
 ADD_USER_CHANGE = """
 INSERT INTO user_changes (tenant, user_id, change_id, conversation_id, kind, subject, detail)
 VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -148,9 +146,7 @@ SELECT order_id, card FROM orders
 WHERE tenant = ? AND order_id IN (SELECT value FROM json_each(?))
 """
 
-ADD_BLOCK = """
-INSERT OR IGNORE INTO blocks (tenant, user_id, blocked_id, since) VALUES (?, ?, ?, ?)
-"""
+ADD_BLOCK = "INSERT OR IGNORE INTO blocks (tenant, user_id, blocked_id, since) VALUES (?, ?, ?, ?)"
 REMOVE_BLOCK = "DELETE FROM blocks WHERE tenant = ? AND user_id = ? AND blocked_id = ?"
 BLOCKED_BY = """
 SELECT blocked_id, since FROM blocks WHERE tenant = ? AND user_id = ? ORDER BY blocked_id
@@ -159,9 +155,7 @@ BLOCK_RELATIONS = """
 SELECT blocked_id FROM blocks WHERE tenant = :tenant AND user_id = :user_id
 UNION SELECT user_id FROM blocks WHERE tenant = :tenant AND blocked_id = :user_id
 """
-SUSPEND = """
-INSERT OR REPLACE INTO suspensions (tenant, user_id, until, reason) VALUES (?, ?, ?, ?)
-"""
+SUSPEND = "INSERT OR REPLACE INTO suspensions (tenant, user_id, until, reason) VALUES (?, ?, ?, ?)"
 LIFT_SUSPENSION = "DELETE FROM suspensions WHERE tenant = ? AND user_id = ?"
 SUSPENSION = "SELECT until, reason FROM suspensions WHERE tenant = ? AND user_id = ?"
 SEE = "INSERT OR REPLACE INTO last_seen (tenant, user_id, at) VALUES (?, ?, ?)"
