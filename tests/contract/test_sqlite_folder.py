@@ -93,12 +93,6 @@ async def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert "cannot be used" in await refusal(tmp_path / "data")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-async def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert "cannot be used" in await refusal(tmp_path)
-
-
 async def test_a_refused_folder_is_not_kept_locked(tmp_path: Path) -> None:
     (tmp_path / "tradewire.db").write_bytes(b"no database at all" * 100)
     await refusal(tmp_path)
