@@ -98,11 +98,12 @@ class ConversationState:
         self._members: dict[str, MemberState] = {}
         self._typing_until: dict[str, float] = {}
         self._hidden = Latest(value=False)
+        self._left = Latest(value=False)
 
     @property
     def hidden(self) -> bool:
         """Whether it was deleted, for the user or for all, or the user is no member any more."""
-        return bool(self._hidden.value)
+        return bool(self._hidden.value or self._left.value)
 
     @property
     def fields(self) -> Json:
@@ -165,8 +166,12 @@ class ConversationState:
             self._put(message, int(message["message_id"]))
 
     def hide(self, *, hidden: bool, change_id: int) -> None:
-        """Take the conversation out of sight, or back into it."""
+        """Take the conversation out of sight, or back into it, as a newer message does."""
         self._hidden.set(hidden, change_id)
+
+    def leave(self, *, left: bool, change_id: int) -> None:
+        """The user is no member any more, or one again; messages change nothing of it."""
+        self._left.set(left, change_id)
 
     def _receive(self, event: Json, _: int) -> None:
         message = event["message"]
@@ -229,6 +234,7 @@ class ConversationState:
     def _create(self, event: Json, change_id: int) -> None:
         self._change_conversation(event, change_id)
         self.hide(hidden=False, change_id=change_id)
+        self.leave(left=False, change_id=change_id)
 
     def _change_conversation(self, event: Json, change_id: int) -> None:
         self.seed_conversation(event["conversation"], change_id)
@@ -310,8 +316,8 @@ class ChatState:
         conversation = self.conversation(conversation_id)
         conversation.apply(event)
         if event["type"] in _OWN_MEMBERSHIP and event["user_id"] == self._user_id:
-            hidden = event["type"] == "MemberRemoved"
-            conversation.hide(hidden=hidden, change_id=int(event["change_id"]))
+            left = event["type"] == "MemberRemoved"
+            conversation.leave(left=left, change_id=int(event["change_id"]))
 
     def seed_conversation(self, conversation: Json) -> None:
         """Take the result of GetConversation, or one of an inbox page."""
