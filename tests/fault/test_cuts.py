@@ -24,8 +24,10 @@ from tests.fault.devices import (
 from tests.fault.load import Ended, open_direct, receive, receive_batch, send_many
 from tests.fault.proxy import Proxy
 from tests.fault.waiting import until
-from tradewire.domain.limits import RESUME_EVENTS, TEXT_CHARACTERS
+from tradewire.domain.ids import TIME_SHIFT
+from tradewire.domain.limits import RESUME_EVENTS, RESUME_OVERLAP_MS, TEXT_CHARACTERS
 from tradewire.edge.auth import mint
+from tradewire.usecases import resume
 
 USERS = [f"user{number}" for number in range(5)]
 DEVICES = [*USERS, *USERS[:3]]
@@ -136,8 +138,18 @@ async def serving_behind(proxy: Proxy, data_dir: Path) -> AsyncIterator[Server]:
         proxy.upstream = 0
 
 
+@pytest.fixture(params=[RESUME_OVERLAP_MS, 0], ids=["overlap", "no-overlap"])
+def overlap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far a resume reaches back: as it is, and not at all.
+
+    The overlap is for nodes that differ. On one node cursors are to be exact, which it would hide.
+    """
+    monkeypatch.setattr(resume, "_OVERLAP", request.param << TIME_SHIFT)
+
+
 @pytest.mark.fault
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("overlap")
 async def test_what_is_built_from_events_and_resume_equals_a_fresh_read(
     tmp_path: Path, seed: int, tell: Callable[[str], None]
 ) -> None:
