@@ -7,6 +7,7 @@ spread, requests finished, units in flight finished, store closed.
 import asyncio
 import gc
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -40,6 +41,7 @@ EXPIRY_TURN_S = 1.0
 METRICS_TURN_S = 1.0
 STOP_DEADLINE_S = 5.0
 GARBAGE_THRESHOLD = 50_000
+SWITCH_INTERVAL_S = 0.0005
 
 
 def now_ms() -> int:
@@ -181,7 +183,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     Raises:
         StoreError, OSError: it cannot start.
     """
-    _tune_garbage_collection()
+    _tune_interpreter()
     node = Node(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -196,7 +198,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     return 1 if node.failed.is_set() else 0
 
 
-def _tune_garbage_collection() -> None:
+def _tune_interpreter() -> None:
     """Collect seldom: what a message makes holds no cycles, and at Python's own threshold of 700
     objects the collector took a sixth of the time of a send (docs/decisions/0005).
     """
