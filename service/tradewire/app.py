@@ -199,9 +199,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
 
 
 def _tune_interpreter() -> None:
-    """Collect seldom: what a message makes holds no cycles, and at Python's own threshold of 700
-    objects the collector took a sixth of the time of a send (docs/decisions/0005).
-    """
+    """Collect garbage seldom, for what a message makes holds no cycles; and let the writer's thread
+    have the interpreter soon, which it needs a dozen times a commit (docs/decisions/0006)."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
