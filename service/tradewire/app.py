@@ -41,7 +41,7 @@ EXPIRY_TURN_S = 1.0
 METRICS_TURN_S = 1.0
 STOP_DEADLINE_S = 5.0
 GARBAGE_THRESHOLD = 50_000
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.002
 
 
 def now_ms() -> int:
@@ -200,7 +200,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
 
 def _tune_interpreter() -> None:
     """Collect garbage seldom, for what a message makes holds no cycles; and let the writer's thread
-    have the interpreter soon, which it needs a dozen times a commit (docs/decisions/0006)."""
+    have the interpreter soon, which it needs a dozen times a commit (docs/decisions/0006).
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tradewire.adapters.sqlite import SqliteStore
-from tradewire.adapters.sqlite.keys import KEYS_IN_MEMORY
+from tradewire.adapters.sqlite.keys import ROUND, SLICE
 from tradewire.domain.errors import NotFound, Overloaded, TradewireError, Unavailable
 from tradewire.domain.writes import NewMessage
 from tradewire.testing.clock import ManualClock
@@ -139,7 +139,7 @@ async def test_keys_are_filed_and_swept(
     store: SqliteStore, shop: Shop, time: ManualClock, tmp_path: Path
 ) -> None:
     conversation = await shop.direct()
-    many = KEYS_IN_MEMORY + 10
+    many = ROUND + 10
     await shop.write(*(shop.message(conversation, key=str(n)) for n in range(many)))
     await shop.send(conversation, key="unfiled")
     assert count(tmp_path, "message_keys") == {"message_keys": many}
@@ -149,6 +149,33 @@ async def test_keys_are_filed_and_swept(
     await store.maintain()
     assert count(tmp_path, "message_keys") == {"message_keys": 0}
     assert not (await shop.write(shop.message(conversation, key="0")))[0].duplicate
+
+
+async def test_keys_are_known_while_a_round_of_them_is_filed(
+    store: SqliteStore, shop: Shop, time: ManualClock, tmp_path: Path
+) -> None:
+    conversation = await shop.direct()
+    await shop.write(*(shop.message(conversation, key=str(n)) for n in range(ROUND - 1)))
+    await shop.send(conversation, key="last")
+    assert count(tmp_path, "message_keys") == {"message_keys": SLICE}
+    keys = ("0", str(ROUND // 2), str(ROUND - 2), "last")
+    for key in keys:
+        assert (await shop.write(shop.message(conversation, key=key)))[0].duplicate
+    await store.close()
+    again = SqliteStore(tmp_path, now_ms=time)
+    await again.open()
+    try:
+        time.advance(1_000)
+        shop = Shop(again, time)
+        for key in keys:
+            assert (await shop.write(shop.message(conversation, key=key)))[0].duplicate
+        for n in range(ROUND // SLICE):
+            await shop.send(conversation, key=f"more {n}")
+        assert count(tmp_path, "message_keys")["message_keys"] >= ROUND
+        for key in (*keys, "more 0"):
+            assert (await shop.write(shop.message(conversation, key=key)))[0].duplicate
+    finally:
+        await again.close()
 
 
 async def test_keys_of_an_undone_unit_are_unknown(shop: Shop) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +15,9 @@ from tests.fault.process import ServerProcess, free_port
 DRAIN_S = 1.0
 STOPPING_S = 5.0
 """What a stop may take beyond the drain: clients that do not answer a close get two seconds."""
-IN_FLIGHT = 500
+ROOMS = 40
+IN_FLIGHT = 12
+"""Messages in each room: the first of each finds nothing at hand that says who may write."""
 
 
 @pytest.fixture
@@ -32,6 +34,13 @@ async def farewell(socket: aiohttp.ClientWebSocketResponse) -> tuple[list[Json],
         while True:
             heard.append(await receive(socket))
     return heard, socket.close_code
+
+
+def answered(heard: list[Json]) -> list[str]:
+    """The keys of the sends that were taken; none may be refused for any reason but the stop."""
+    replies = [event for event in heard if event["type"] == "Reply"]
+    assert {reply["error"]["code"] for reply in replies if "error" in reply} <= {"draining"}
+    return [reply["result"]["message"]["key"] for reply in replies if "result" in reply]
 
 
 async def status(server: ServerProcess, path: str, **options: object) -> tuple[int, Json]:
@@ -101,21 +110,22 @@ class TestSigterm:
         assert await history(process, "alice", room) == []
 
     async def test_sends_in_flight_are_answered_or_not_stored(self, process: ServerProcess) -> None:
-        room = await open_direct(process, "alice", "bob")
-        async with process.socket("alice") as alice:
-            await receive(alice)
+        rooms = [await open_direct(process, "alice", f"bob{number}") for number in range(ROOMS)]
+        async with AsyncExitStack() as stack:
+            sockets = [await stack.enter_async_context(process.socket("alice")) for _ in rooms]
+            for socket in sockets:
+                assert (await receive(socket))["type"] == "Welcome"
             for number in range(IN_FLIGHT):
-                fields = {"conversation_id": room, "key": f"key {number}", "text": "in flight"}
-                await alice.send_json({"type": "SendMessage", "id": number, **fields})
+                for room, socket in zip(rooms, sockets, strict=True):
+                    fields = {"conversation_id": room, "key": f"key {number}", "text": "in flight"}
+                    await socket.send_json({"type": "SendMessage", "id": number, **fields})
             process.signal(signal.SIGTERM)
-            heard, code = await farewell(alice)
-        assert code == 1012
+            farewells = [await farewell(socket) for socket in sockets]
+        assert {code for _, code in farewells} == {1012}
         assert await process.ended() == 0
-        replies = [reply for reply in heard if reply["type"] == "Reply"]
-        answered = [reply["result"]["message"]["key"] for reply in replies if "result" in reply]
-        assert {reply["error"]["code"] for reply in replies if "error" in reply} <= {"draining"}
         await process.start()
-        assert [told.key for told in await history(process, "alice", room)] == answered
+        for room, (heard, _) in zip(rooms, farewells, strict=True):
+            assert [told.key for told in await history(process, "alice", room)] == answered(heard)
 
     async def test_a_client_comes_back_by_itself_and_misses_nothing(
         self, process: ServerProcess

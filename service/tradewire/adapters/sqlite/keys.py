@@ -1,8 +1,9 @@
 """Idempotency keys: the newest in memory, the others in a table.
 
 Keys lie scattered in their table: written there with its message, each would cost a page of the
-log. They go into the outbox row of their group instead, which is written anyway, and from memory
-into the table some thousand at a time. What a crash leaves unfiled is read back from the outbox.
+log. They go into the outbox row of their group instead, which is written anyway. From memory they
+are filed into the table in rounds: some thousand, sorted, of which each commit takes a slice of
+neighbours, so that none is held up. What a crash leaves unfiled is read back from the outbox.
 """
 
 import sqlite3
@@ -15,7 +16,10 @@ from tradewire.domain.ids import id_ms
 from tradewire.domain.limits import KEY_HOURS
 
 DAY_MS = 86_400_000
-KEYS_IN_MEMORY = 4_096
+ROUND = 2_048
+"""Keys filed in one round; twice as many may be in memory."""
+
+SLICE = 128
 
 _KEY_MS = KEY_HOURS * 3_600_000
 
@@ -25,6 +29,7 @@ Known = tuple[int, bytes]
 """Id of the first message, and the hash of its content."""
 
 _Row = tuple[str, str, int, int, bytes]
+_FiledRow = tuple[int, str, str, int, int, bytes]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Row]).decode
 
@@ -35,6 +40,9 @@ class Keys:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._recent: dict[Identity, Known] = {}
+        self._round: dict[Identity, Known] = {}
+        self._to_file: list[_FiledRow] = []
+        self._round_ends = 0
         self._added: list[_Row] = []
         self._loaded = False
 
@@ -42,19 +50,14 @@ class Keys:
         """Begin a commit group."""
         self._added.clear()
         if not self._loaded:
-            self._recent = {
-                (sender, key, number): (message_id, content_hash)
-                for (packed,) in self._database.execute(sql.UNFILED_KEYS)
-                for sender, key, number, message_id, content_hash in _decode(packed)
-            }
-            self._loaded = True
+            self._load()
 
     def find(self, identity: Identity, now: int, *, fresh: bool) -> Known | None:
         """What a key was used for within the last 48 h; a fresh one is not in the table.
 
         `now`: ms since 1970.
         """
-        known = self._recent.get(identity)
+        known = self._recent.get(identity) or self._round.get(identity)
         if known is None and not fresh:
             day = now // DAY_MS
             found = self._database.execute(sql.FIND_KEY, (day, day - 1, day - 2, *identity))
@@ -85,13 +88,32 @@ class Keys:
         return _encode(self._added) if self._added else None
 
     def file(self, last_id: int) -> None:
-        """Move the keys into the table if they are many; `last_id` is that of the outbox row."""
-        if len(self._recent) < KEYS_IN_MEMORY:
-            return
-        rows = [
+        """File the next slice of a round, if there is one; `last_id` is that of the outbox row."""
+        if not self._to_file and len(self._recent) >= ROUND:
+            self._begin_round(last_id)
+        if self._to_file:
+            # Faster than keys are added, so that rounds stay short.
+            size = max(SLICE, 2 * len(self._added))
+            insert_sorted(self._database, sql.ADD_KEYS, self._to_file[-size:])
+            del self._to_file[-size:]
+            if not self._to_file:
+                self._database.execute(sql.FILED_KEYS, (self._round_ends,))
+                self._round = {}
+
+    def _begin_round(self, last_id: int) -> None:
+        self._round, self._recent = self._recent, {}
+        self._round_ends = last_id
+        self._to_file = sorted(
             (id_ms(message_id) // DAY_MS, sender, key, number, message_id, content_hash)
-            for (sender, key, number), (message_id, content_hash) in self._recent.items()
-        ]
-        insert_sorted(self._database, sql.ADD_KEYS, rows)
-        self._database.execute(sql.FILED_KEYS, (last_id,))
-        self._recent.clear()
+            for (sender, key, number), (message_id, content_hash) in self._round.items()
+        )
+
+    def _load(self) -> None:
+        """Read what is unfiled; a round that was under way begins anew."""
+        self._round, self._to_file = {}, []
+        self._recent = {
+            (sender, key, number): (message_id, content_hash)
+            for (packed,) in self._database.execute(sql.UNFILED_KEYS)
+            for sender, key, number, message_id, content_hash in _decode(packed)
+        }
+        self._loaded = True
