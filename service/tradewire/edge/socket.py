@@ -248,7 +248,9 @@ class ChatSocket:
                     admission = sending.ready(self._session.caller, item)
                     if admission is None:
                         admission = await sending.prepare(self._session.caller, item)
-                    self._send(item, admission, now)
+                    # Closing by now, nothing more is answered, so nothing more is stored.
+                    if self._closing is None:
+                        self._send(item, admission, now)
                 else:
                     await self._settled()
                     self._reply(item.id, await self._execute(item))
