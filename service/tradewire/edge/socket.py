@@ -46,6 +46,7 @@ NO_CLOSE_FRAME = 1006
 
 _ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 _PING = b"\x89\x00"
+_CLOSE = b"\x88\x02"
 
 
 class ChatSocket:
@@ -60,8 +61,8 @@ class ChatSocket:
     """
 
     __slots__ = (
-        "_closed", "_closing", "_expiry", "_handshake", "_idle", "_next", "_outbound", "_pending",
-        "_session", "_sockets", "_transport", "_ws", "connection", "turn",
+        "_closed", "_closing", "_ended", "_expiry", "_handshake", "_idle", "_next", "_outbound",
+        "_pending", "_session", "_sockets", "_transport", "_ws", "connection", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +98,7 @@ class ChatSocket:
         self.turn = random.randrange(HEARTBEAT_S)
         self._closing: Close | None = None
         self._closed: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
         self._next = 0
         self._pending: dict[int, tuple[RequestId | None, float]] = {}
@@ -221,14 +223,16 @@ class ChatSocket:
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._closing is None:
+        while True:
             message = await self._ws.receive()
             kind = message.type
             now = loop.time()
+            if kind in _ENDS:
+                return
+            if self._closing is not None:
+                continue
             if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
                 await self._take(message.data, binary=kind is WSMsgType.BINARY, now=now)
-            elif kind in _ENDS:
-                return
             else:
                 self._session.heard_at = now
                 if kind is WSMsgType.PING:
@@ -347,13 +351,15 @@ class ChatSocket:
                 if code is Close.RESTART:
                     await self._settled()
                 self._outbound.flush(asyncio.get_running_loop().time())
-                await self._ws.close(code=code)
+                # Not by aiohttp, which would end the connection at once: with frames of the client
+                # still unread, the system would reset it and drop what the client has not read.
+                self._transport.write(_CLOSE + int(code).to_bytes(2))
+                await self._ended.wait()
         except TimeoutError:
-            pass
-        finally:
             self._transport.abort()
 
     def _end(self) -> None:
+        self._ended.set()
         self._sockets.remove(self, int(self._closing or self._ws.close_code or NO_CLOSE_FRAME))
         if self._expiry is not None:
             self._expiry.cancel()
