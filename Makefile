@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 DATA ?= ./data
+STORE ?= sqlite
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -20,7 +21,7 @@ run: $(READY) ## start a server on ./data and print two ready clients
 .PHONY: test
 test: check ## everything: environment, checks, all tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not bench"
+	$(BIN)/coverage run -m pytest -m "not bench and not chaos"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -39,9 +40,17 @@ unit: $(READY) ## the fast tests alone
 fault: $(READY) ## the tests that kill servers and cut sockets
 	$(BIN)/pytest -m fault
 
+.PHONY: chaos-store
+chaos-store: $(READY) ## kill and freeze nodes and database nodes under load
+	$(BIN)/pytest -m chaos tests/chaos
+
 .PHONY: bench
-bench: $(READY) ## measure sends, delivery and idle sockets beside the bare floor
-	$(BIN)/python -m loadtest bench
+bench: $(READY) ## measure sends and delivery beside the bare floor; STORE=scylla: on Cassandra
+	$(BIN)/python -m loadtest bench --store $(STORE)
+
+.PHONY: engines
+engines: $(READY) ## start Cassandra and Kafka for development and print what to export
+	@$(BIN)/python -m tradewire.testing.engines
 
 .PHONY: format
 format: $(READY) ## put the code into the house format

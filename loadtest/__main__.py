@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from loadtest.bench import GeneratorError, Options, compare
-from loadtest.report import show, summarize
+from loadtest.figures import Report, show
+from loadtest.report import summarize
 from loadtest.servers import Floor, ServerError, Tradewire
+
+Measured = tuple[Report, msgspec.Struct]
+Progress = Callable[[str], None]
+
+FILE_WIDTH = 120
 
 
 @click.group()
@@ -21,25 +28,31 @@ def main() -> None:
 
 
 @main.command()
+@click.option("--store", default="sqlite", type=click.Choice(["sqlite", "scylla"]))
 @click.option("--duration", default=3.0, show_default=True, help="Measured seconds of a run.")
-@click.option("--rounds", default=6, show_default=True, type=click.IntRange(1))
+@click.option("--rounds", type=click.IntRange(1), show_default="6, on scylla 4")
 @click.option("--connections", default=200, show_default=True, type=click.IntRange(2))
 @click.option("--in-flight", default=16, show_default=True, help="Messages of each connection.")
-@click.option("--rate", default=1000.0, show_default=True, help="Messages/s of the open loop.")
+@click.option(
+    "--rate", type=float, show_default="1000, on scylla 500", help="Messages/s of the open loop."
+)
 @click.option("--protocol", default="json", type=click.Choice(["json", "msgpack"]))
 @click.option("--out", type=click.Path(path_type=Path), help="File for the results, as JSON.")
-def bench(out: Path | None, **options: Any) -> None:
-    """Compare Tradewire with the floor, a bare durable relay.
+def bench(store: str, out: Path | None, **options: Any) -> None:
+    """Compare Tradewire with a floor.
+
+    On sqlite that is a bare durable relay; on scylla the plain driver, on the Cassandra or ScyllaDB
+    at TRADEWIRE_SCYLLA (host:port), else on one that is started here.
 
     Exits with 1 when a target is missed, with 2 when the run proves nothing.
     """
-    console = Console()
+    console = wide_console()
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        results = asyncio.run(compare(Options(**options), Floor(), Tradewire(), console.print))
+        report, results = MEASURES[store](given, lambda line: console.print(line, markup=False))
     except (ServerError, GeneratorError, TimeoutError) as error:
         console.print(f"[red]invalid:[/] {escape(f'{type(error).__name__}: {error}')}")
         sys.exit(2)
-    report = summarize(results)
     show(report, console)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +60,29 @@ def bench(out: Path | None, **options: Any) -> None:
             msgspec.json.format(msgspec.json.encode({"report": report, "results": results}))
         )
     sys.exit(report.exit_code)
+
+
+def on_sqlite(given: Mapping[str, Any], progress: Progress) -> Measured:
+    """The embedded default beside the bare relay; raises as `compare` does."""
+    results = asyncio.run(compare(Options(**given), Floor(), Tradewire(), progress))
+    return summarize(results), results
+
+
+def on_scylla(given: Mapping[str, Any], progress: Progress) -> Measured:
+    """A node on an engine beside the plain driver; raises as `scylla_bench.measure` does."""
+    from loadtest import scylla_bench, scylla_report  # noqa: PLC0415  # they need the driver
+
+    results = scylla_bench.measure(scylla_bench.Options(**given), progress)
+    return scylla_report.summarize(results), results
+
+
+def wide_console() -> Console:
+    """The terminal as it is; a file gets lines that hold the table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
+
+
+MEASURES = {"sqlite": on_sqlite, "scylla": on_scylla}
 
 
 if __name__ == "__main__":

@@ -10,28 +10,45 @@ from typing import TypeVar
 import msgspec
 
 from loadtest.messages import Protocol
-from loadtest.plan import ClosedLoop, Footprint, Idle, OpenLoop, Pair, Plan, Traffic
+from loadtest.plan import (
+    ClosedLoop,
+    Footprint,
+    Idle,
+    OpenLoop,
+    Pair,
+    Plan,
+    Traffic,
+    WritePlan,
+    Writes,
+)
 from loadtest.servers import ROOT, Server, Target, running
 
-Result = TypeVar("Result", Traffic, Footprint)
+Result = TypeVar("Result", Traffic, Footprint, Writes)
 
 GENERATOR_SECONDS = 120.0
-"""What a run of the generator may take beyond its measured time."""
+"""What a run of the generator, or of another client, may take beyond its measured time."""
 
 
 class GeneratorError(Exception):
-    """The generator failed; its own words are on standard error."""
+    """The generator, or another client, failed; its own words are on standard error."""
 
 
-class Options(msgspec.Struct, frozen=True):
-    """What to measure; ``duration`` is the measured seconds of each run."""
+class Loops(msgspec.Struct, frozen=True, kw_only=True):
+    """How to load a server; ``duration`` is the measured seconds of each run."""
 
     duration: float = 3.0
-    rounds: int = 6
+    rounds: int
     connections: int = 200
     in_flight: int = 16
-    rate: float = 1000.0
+    rate: float
     protocol: Protocol = "json"
+
+
+class Options(Loops, frozen=True, kw_only=True):
+    """What to measure in a comparison with the floor."""
+
+    rounds: int = 6
+    rate: float = 1000.0
     idle_connections: int = 2000
 
 
@@ -102,8 +119,18 @@ async def footprint(options: Options, target: Target) -> Footprint:
 
 async def generate(plan: Plan, result: type[Result], seconds: float) -> Result:
     """Run the generator in a process of its own; raises `GeneratorError` or `TimeoutError`."""
+    return await run_apart("loadtest.generator", plan, result, seconds)
+
+
+async def run_apart(
+    module: str, plan: Plan | WritePlan, result: type[Result], seconds: float
+) -> Result:
+    """Run a module in a process of its own, the plan its input and the result its output.
+
+    Raises `GeneratorError`, or `TimeoutError` after so many seconds.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtest.generator"),
+        *(sys.executable, "-m", module),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
@@ -116,7 +143,7 @@ async def generate(plan: Plan, result: type[Result], seconds: float) -> Result:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise GeneratorError(f"the generator ended with {process.returncode}")
+        raise GeneratorError(f"{module} ended with {process.returncode}")
     return msgspec.json.decode(output, type=result)
 
 

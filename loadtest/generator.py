@@ -7,7 +7,6 @@ up or for the last messages coming in.
 import asyncio
 import gc
 import itertools
-import resource
 import sys
 from array import array
 from collections import Counter
@@ -21,6 +20,7 @@ import psutil
 import uvloop
 from hdrh.histogram import HdrHistogram
 
+from loadtest.cpu import cpu_s, engine_cpu_s, engine_process, own_cpu_s, used
 from loadtest.flow import Flow
 from loadtest.messages import DECODERS, MESSAGE_TEXT, Message, ServerFrame, frame_encoder
 from loadtest.plan import ClosedLoop, Footprint, Idle, OpenLoop, Pair, Percentiles, Plan, Traffic
@@ -171,23 +171,23 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The state of both processes at one moment."""
+    """The state of all processes at one moment."""
 
     time: float
     acknowledged: int
     server_cpu_s: float
     generator_cpu_s: float
+    engine_cpu_s: float | None
 
     @classmethod
-    def take(cls, tally: Tally, server: psutil.Process) -> "Reading":
+    def take(cls, tally: Tally, server: psutil.Process, engine: psutil.Process | None) -> "Reading":
         """Read the clocks now."""
-        own = resource.getrusage(resource.RUSAGE_SELF)
-        times = server.cpu_times()
         return cls(
             perf_counter(),
             tally.acknowledged,
-            times.user + times.system,
-            own.ru_utime + own.ru_stime,
+            cpu_s(server),
+            own_cpu_s(),
+            engine_cpu_s(engine),
         )
 
 
@@ -220,7 +220,7 @@ async def exchange(plan: Plan, load: ClosedLoop | OpenLoop) -> Traffic:
     tally = Tally()
     crowd = Crowd(plan, tally)
     await crowd.open(plan.pairs)
-    server = psutil.Process(plan.server_pid)
+    server, engine = psutil.Process(plan.server_pid), engine_process(plan.engine_pid)
     gc.freeze()
     seconds = plan.warm_up + load.seconds
     if isinstance(load, ClosedLoop):
@@ -229,10 +229,10 @@ async def exchange(plan: Plan, load: ClosedLoop | OpenLoop) -> Traffic:
         drive = drive_open(load, seconds, crowd.sessions, tally)
     driver = asyncio.create_task(drive, name="driver")
     await asyncio.sleep(plan.warm_up)
-    before = Reading.take(tally, server)
+    before = Reading.take(tally, server, engine)
     tally.measure_from = before.time
     await driver
-    after = Reading.take(tally, server)
+    after = Reading.take(tally, server, engine)
     await crowd.drain()
     crowd.close()
     return Traffic(
@@ -243,6 +243,7 @@ async def exchange(plan: Plan, load: ClosedLoop | OpenLoop) -> Traffic:
         latency_ms=percentiles(tally.latencies),
         lateness_ms=percentiles(tally.lateness),
         faults=tally.faults,
+        engine_cpu_s=used(before.engine_cpu_s, after.engine_cpu_s),
     )
 
 

@@ -34,7 +34,8 @@ class Idle(msgspec.Struct, frozen=True, tag="idle"):
 class Plan(msgspec.Struct, frozen=True):
     """One run of the generator against the server with the process id ``server_pid``.
 
-    A loop runs for ``warm_up`` seconds before it is measured.
+    A loop runs for ``warm_up`` seconds before it is measured. ``engine_pid`` is the database that
+    the server stores in, where that is a process of this machine.
     """
 
     host: str
@@ -44,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     pairs: list[Pair]
     load: ClosedLoop | OpenLoop | Idle
     warm_up: float = 1.0
+    engine_pid: int | None = None
 
 
 class Percentiles(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class Percentiles(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True, tag="traffic"):
-    """What a loop measured, over the same window for both processes.
+    """What a loop measured, over the same window for all processes.
 
     ``latency_ms`` runs from the time a message was due to its arrival at the peer's socket,
     ``lateness_ms`` from the time it was due to its sending.
@@ -68,6 +70,7 @@ class Traffic(msgspec.Struct, frozen=True, tag="traffic"):
     latency_ms: Percentiles
     lateness_ms: Percentiles
     faults: dict[str, int]
+    engine_cpu_s: float | None = None
 
 
 class Footprint(msgspec.Struct, frozen=True, tag="footprint"):
@@ -76,3 +79,29 @@ class Footprint(msgspec.Struct, frozen=True, tag="footprint"):
     connections: int
     kib_per_connection: float
     faults: dict[str, int]
+
+
+class WritePlan(msgspec.Struct, frozen=True):
+    """One run of `loadtest.cql_floor` against an engine that has the schema in this keyspace.
+
+    ``rows`` go into one request, and ``in_flight`` requests are under way at any time.
+    """
+
+    host: str
+    port: int
+    keyspace: str
+    rows: int
+    in_flight: int
+    seconds: float
+    warm_up: float = 1.0
+    engine_pid: int | None = None
+
+
+class Writes(msgspec.Struct, frozen=True, tag="writes"):
+    """What such a run measured, over the same window for both processes."""
+
+    seconds: float
+    rows: int
+    client_cpu_s: float
+    faults: dict[str, int]
+    engine_cpu_s: float | None = None

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,20 +73,25 @@ class Floor:
 
 
 class Tradewire:
-    """``tradewire serve`` on its embedded default, its rate limits off."""
+    """``tradewire serve`` on its embedded default, its rate limits off.
+
+    ``settings`` are added to its own.
+    """
 
     name = "tradewire"
     command = ("-m", "tradewire", "serve")
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self._secret = secrets.token_hex(32)
         self._expires_at = int(time.time()) + TOKEN_SECONDS
         self.environment = {
+            "STORE": "sqlite",
             "JWT_SECRET": self._secret,
             "MESSAGES_PER_SECOND": "0",
             "COMMANDS_PER_SECOND": "0",
             "CONNECTIONS_PER_USER": "100",
             "LOG_LEVEL": "warning",
+            **(settings or {}),
         }
 
     def token(self, user_id: str) -> str:
@@ -113,6 +118,18 @@ class Tradewire:
                 raise ServerError(f"no conversation: {response.status} {await response.text()}")
             answer = await response.json()
         return str(answer["conversation"]["conversation_id"])
+
+
+def tradewire_on_scylla(hosts: Sequence[str], keyspace: str) -> Tradewire:
+    """``tradewire serve`` on a keyspace of ScyllaDB or Cassandra, of which one copy is kept."""
+    return Tradewire(
+        {
+            "STORE": "scylla",
+            "SCYLLA_HOSTS": ",".join(hosts),
+            "SCYLLA_KEYSPACE": keyspace,
+            "SCYLLA_REPLICATION_FACTOR": "1",
+        }
+    )
 
 
 @dataclass(frozen=True)

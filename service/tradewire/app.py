@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from tradewire.adapters.sqlite.store import SqliteStore
-from tradewire.config import Settings
+from tradewire.config import Settings, scylla_options
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import Command, SendMessage
 from tradewire.domain.errors import Draining, TradewireError
+from tradewire.domain.events import MessageReceived
 from tradewire.domain.ids import Clock
 from tradewire.edge.admission import Admission
 from tradewire.edge.auth import Authenticator, load_or_create_secret
@@ -26,7 +27,7 @@ from tradewire.edge.hub import LocalHub
 from tradewire.edge.keys import Jwks
 from tradewire.edge.server import Listener
 from tradewire.edge.websocket import ChatSockets
-from tradewire.ports import Store, StoreError
+from tradewire.ports import LateMessage, Store, StoreError
 from tradewire.protocol import cloudevents
 from tradewire.protocol.session import Limits
 from tradewire.telemetry.metrics import Metrics, watch_loop_lag
@@ -64,10 +65,8 @@ class Node:
         self._metrics = Metrics()
         self._tasks = Tasks(self._task_failed)
         self._duties = Tasks(self._duty_failed)
-        self._store: Store = SqliteStore(
-            settings.data_dir, now_ms=now_ms, on_group=self._observe_group
-        )
         self._clock = Clock(now_ms)
+        self._store = self._make_store()
         self._hub = LocalHub(self._metrics, per_device=settings.connections_per_device)
         self._service = Service(
             Context(self._store, self._hub, self._clock, self._metrics),
@@ -122,6 +121,30 @@ class Node:
         if self._authenticator is not None:
             await self._authenticator.close()
         await self._store.close()
+
+    def _make_store(self) -> Store:
+        """The store of the settings. A driver that is not used is not imported."""
+        settings = self._settings
+        if settings.store == "sqlite":
+            return SqliteStore(settings.data_dir, now_ms=now_ms, on_group=self._observe_group)
+        from tradewire.adapters.scylla.store import ScyllaStore  # noqa: PLC0415
+
+        return ScyllaStore(
+            scylla_options(settings),
+            cell=settings.cell_id,
+            clock=self._clock,
+            lease_s=settings.node_lease_s,
+            on_group=self._observe_group,
+            on_late=self._tell_late,
+            on_failure=self._duty_failed,
+        )
+
+    def _tell_late(self, late: LateMessage) -> None:
+        """A message became visible after younger ones: its members hear of it now."""
+        key = (late.tenant, late.message.conversation_id)
+        event = MessageReceived(message=late.message)
+        self._service.context.access.drop(key)
+        self._hub.publish(late.tenant, late.user_ids, event, event_id=late.change_id)
 
     def _start_duties(self, sockets: ChatSockets) -> None:
         self._duties.start("sockets", sockets.watch(), forever=True)

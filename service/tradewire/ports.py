@@ -76,7 +76,8 @@ class MissedChange(Struct, frozen=True):
     """A change to tell a resuming client of; what it says is read from the present state.
 
     Attributes:
-        kind: name of the event, one of domain.events.Change.
+        kind: name of the event, one of domain.events.Change; or `MessageReceived`, of a message
+            that became visible after younger ones.
         subject: what changed: a message, user, order or product id, "" for the conversation.
         detail: the marker of a receipt, "1" or "0" of UserBlocked, else "".
     """
@@ -282,6 +283,21 @@ class Store(Protocol):
 
     async def check(self) -> None:
         """Raise `Unavailable` when the engine does not answer."""
+
+
+class LateMessage(Struct, frozen=True):
+    """A message that became visible after younger ones: a store that shares its data with other
+    processes tells of it, for what a dead one left is finished by another.
+
+    Attributes:
+        change_id: a fresh id, so that no cursor has passed it.
+        user_ids: the members, who are to hear of it.
+    """
+
+    tenant: str
+    message: Message
+    change_id: int
+    user_ids: Sequence[str]
 
 
 class StoreError(Exception):

@@ -1,6 +1,5 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,14 @@ from tests.e2e.devices import (
     over_http,
 )
 from tests.e2e.harness import Server, serving
+from tests.e2e.places import Place, module_place, place
+
+__all__ = ["module_place", "place"]
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(tmp_path) as running:
+async def server(place: Place) -> AsyncIterator[Server]:
+    async with serving(place) as running:
         yield running
 
 

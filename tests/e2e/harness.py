@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from tests.e2e.places import Place
 from tradewire.app import Node
 from tradewire.client import Client, HttpClient
 from tradewire.config import load_settings
@@ -19,13 +19,14 @@ DEADLINE_S = 10.0
 class Server:
     """A node that listens on a free port of 127.0.0.1."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, place: Place) -> None:
         self.node = node
+        self.place = place
         self.url = node.url
 
     def token(self, user: str, *roles: str, tenant: str = "default", ttl_s: float = 3600.0) -> str:
         """A token that the node accepts."""
-        return mint(SECRET, user, roles, ttl_s, tenant)
+        return mint(SECRET, user, roles, ttl_s, self.place.tenant(tenant))
 
     def client(self, user: str, *roles: str, tenant: str = "default", **options: Any) -> Client:
         """A client of a user; to be entered."""
@@ -51,12 +52,12 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, **environ: str) -> AsyncIterator[Server]:
-    """A node on this data folder; settings by the names of their variables."""
+async def serving(place: Place, **environ: str) -> AsyncIterator[Server]:
+    """A node on this store; settings by the names of their variables."""
     settings = load_settings(
         {
             "JWT_SECRET": SECRET,
-            "DATA_DIR": str(data_dir),
+            **place.environ,
             "LISTEN_PORT": "0",
             "DRAIN_SECONDS": "0",
             "MESSAGES_PER_SECOND": "0",
@@ -68,6 +69,6 @@ async def serving(data_dir: Path, **environ: str) -> AsyncIterator[Server]:
     node = Node(settings)
     await node.start()
     try:
-        yield Server(node)
+        yield Server(node, place)
     finally:
         await node.stop()

@@ -17,6 +17,7 @@ from tests.e2e.authorization_world import (
     surroundings,
 )
 from tests.e2e.harness import DEADLINE_S, serving
+from tests.e2e.places import Place
 from tradewire.client import Client, CommandError
 from tradewire.domain.commands import COMMANDS
 
@@ -24,9 +25,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def callers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Callers]:
+async def callers(module_place: Place) -> AsyncIterator[Callers]:
     async with (
-        serving(tmp_path_factory.mktemp("authorization")) as server,
+        serving(module_place) as server,
         Callers.of(server) as callers,
     ):
         yield callers

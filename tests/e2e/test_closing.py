@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from pathlib import Path
 
 import pytest
 
@@ -24,6 +23,7 @@ from tests.e2e.devices import (
 )
 from tests.e2e.harness import DEADLINE_S, Server, serving
 from tests.e2e.marketplace import Json, cloud_event
+from tests.e2e.places import Place
 
 BOTH = pytest.mark.parametrize("protocol", SUBPROTOCOLS)
 GARBAGE = {"json": b'{"type": "Ping",', "msgpack": b"\xc1"}
@@ -163,9 +163,9 @@ async def test_a_newer_connection_replaces_that_of_the_same_device(connect: Conn
         assert await device.heard() == []
 
 
-async def test_a_device_may_have_as_many_connections_as_configured(tmp_path: Path) -> None:
+async def test_a_device_may_have_as_many_connections_as_configured(place: Place) -> None:
     async with (
-        serving(tmp_path, CONNECTIONS_PER_DEVICE="2") as server,
+        serving(place, CONNECTIONS_PER_DEVICE="2") as server,
         connected(server, "alice", device_id="phone") as first,
         connected(server, "alice", device_id="phone") as second,
         connected(server, "alice", device_id="phone") as third,
@@ -174,9 +174,9 @@ async def test_a_device_may_have_as_many_connections_as_configured(tmp_path: Pat
         assert await second.heard() == await third.heard() == []
 
 
-async def test_a_user_may_have_as_many_connections_as_configured(tmp_path: Path) -> None:
+async def test_a_user_may_have_as_many_connections_as_configured(place: Place) -> None:
     async with (
-        serving(tmp_path, CONNECTIONS_PER_USER="2") as server,
+        serving(place, CONNECTIONS_PER_USER="2") as server,
         connected(server, "alice", device_id="phone") as phone,
         connected(server, "alice") as second,
         connected(server, "bob"),
@@ -191,9 +191,9 @@ async def test_a_user_may_have_as_many_connections_as_configured(tmp_path: Path)
             assert await again.heard() == await second.heard() == []
 
 
-async def test_too_many_commands_are_refused_and_then_end_the_connection(tmp_path: Path) -> None:
+async def test_too_many_commands_are_refused_and_then_end_the_connection(place: Place) -> None:
     async with (
-        serving(tmp_path, COMMANDS_PER_SECOND="1") as server,
+        serving(place, COMMANDS_PER_SECOND="1") as server,
         connected(server, "alice") as alice,
     ):
         await alice.put([{"type": "Ping", "id": number} for number in range(6)])
@@ -209,9 +209,9 @@ async def test_too_many_commands_are_refused_and_then_end_the_connection(tmp_pat
         assert len(codes) > 40
 
 
-async def test_messages_are_limited_for_each_user_over_all_connections(tmp_path: Path) -> None:
+async def test_messages_are_limited_for_each_user_over_all_connections(place: Place) -> None:
     async with (
-        serving(tmp_path, MESSAGES_PER_SECOND="1") as server,
+        serving(place, MESSAGES_PER_SECOND="1") as server,
         connected(server, "alice") as phone,
         connected(server, "alice") as tablet,
         over_http(server, "alice") as http,

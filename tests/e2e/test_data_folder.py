@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from tests.e2e.places import embedded
 from tests.fault.load import Told, history, open_direct
 from tests.fault.process import ServerProcess
 from tradewire.client import CommandError, HttpClient
@@ -32,7 +33,7 @@ async def refusal(server: ServerProcess) -> str:
 
 async def served_once(data: Path) -> Path:
     """A data folder that was in use; its database."""
-    async with ServerProcess(data) as server:
+    async with ServerProcess(embedded(data)) as server:
         await server.start()
         await open_direct(server, "alice", "bob")
         server.signal(signal.SIGTERM)
@@ -44,17 +45,17 @@ async def served_once(data: Path) -> Path:
 class TestAFolderThatCannotBeUsed:
     async def test_a_path_through_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
-        said = await refusal(ServerProcess(tmp_path / "file" / "data"))
+        said = await refusal(ServerProcess(embedded(tmp_path / "file" / "data")))
         assert str(tmp_path / "file" / "data") in said
 
     async def test_a_file_in_its_place(self, tmp_path: Path) -> None:
         (tmp_path / "data").write_text("no folder")
-        assert str(tmp_path / "data") in await refusal(ServerProcess(tmp_path / "data"))
+        assert str(tmp_path / "data") in await refusal(ServerProcess(embedded(tmp_path / "data")))
 
     async def test_one_that_may_not_be_written(self, tmp_path: Path) -> None:
         folder = tmp_path / "data"
         folder.mkdir(mode=0o555)
-        said = await refusal(ServerProcess(folder, before=NO_RIGHTS_OF_ROOT))
+        said = await refusal(ServerProcess(embedded(folder), before=NO_RIGHTS_OF_ROOT))
         assert str(folder) in said
         assert "Permission denied" in said
         assert list(folder.iterdir()) == []
@@ -63,25 +64,27 @@ class TestAFolderThatCannotBeUsed:
         database = await served_once(tmp_path / "data")
         for path in (*database.parent.iterdir(), database.parent):
             path.chmod(0o555 if path.is_dir() else 0o444)
-        said = await refusal(ServerProcess(database.parent, before=NO_RIGHTS_OF_ROOT))
+        said = await refusal(ServerProcess(embedded(database.parent), before=NO_RIGHTS_OF_ROOT))
         assert str(database.parent) in said
         database.parent.chmod(0o755)
 
     async def test_one_without_room(self, tmp_path: Path) -> None:
         # Coverage could not write its own file either, and would say so on standard error.
-        said = await refusal(ServerProcess(tmp_path / "data", before=NO_ROOM, measured=False))
+        said = await refusal(
+            ServerProcess(embedded(tmp_path / "data"), before=NO_ROOM, measured=False)
+        )
         assert str(tmp_path / "data") in said
 
     async def test_a_folder_in_the_place_of_the_database(self, tmp_path: Path) -> None:
         database = await served_once(tmp_path / "data")
         database.unlink()
         database.mkdir()
-        assert str(database) in await refusal(ServerProcess(database.parent))
+        assert str(database) in await refusal(ServerProcess(embedded(database.parent)))
 
     async def test_a_database_that_is_none(self, tmp_path: Path) -> None:
         database = await served_once(tmp_path / "data")
         database.write_bytes(b"no database at all" * 1000)
-        said = await refusal(ServerProcess(database.parent))
+        said = await refusal(ServerProcess(embedded(database.parent)))
         assert str(database) in said
         assert "not a database" in said
         assert database.read_bytes() == b"no database at all" * 1000
@@ -90,16 +93,16 @@ class TestAFolderThatCannotBeUsed:
         database = await served_once(tmp_path / "data")
         with closing(sqlite3.connect(database)) as opened:
             opened.execute("PRAGMA user_version = 999")
-        said = await refusal(ServerProcess(database.parent))
+        said = await refusal(ServerProcess(embedded(database.parent)))
         assert "999" in said
         assert "newer" in said
         with closing(sqlite3.connect(database)) as opened:
             assert opened.execute("PRAGMA user_version").fetchone() == (999,)
 
     async def test_one_in_use_by_another_process(self, tmp_path: Path) -> None:
-        async with ServerProcess(tmp_path / "data") as first:
+        async with ServerProcess(embedded(tmp_path / "data")) as first:
             await first.start()
-            said = await refusal(ServerProcess(tmp_path / "data"))
+            said = await refusal(ServerProcess(embedded(tmp_path / "data")))
             assert "in use" in said
             assert str(first.pid) in said
             await open_direct(first, "alice", "bob")
@@ -110,7 +113,7 @@ class TestADiskThatFillsUp:
         self, tmp_path: Path
     ) -> None:
         data = tmp_path / "data"
-        async with ServerProcess(data) as server:
+        async with ServerProcess(embedded(data)) as server:
             await server.start()
             room = await open_direct(server, "alice", "bob")
             async with server.http("alice") as http:
@@ -166,17 +169,18 @@ class TestSettings:
             "MESSAGES_PER_SECOND": "many",
             "CONNECTIONS_PER_USER": "0",
             "LOG_LEVEL": "loud",
-            "STORE": "scylla",
+            "STORE": "postgres",
+            "SCYLLA_HOSTS": "one:port",
             "JWT_PUBLIC_KEY": str(tmp_path / "nowhere.pem"),
         }
-        said = await refusal(ServerProcess(tmp_path / "data", environ=faults))
+        said = await refusal(ServerProcess(embedded(tmp_path / "data"), environ=faults))
         named = {line.partition(":")[0] for line in said.splitlines()}
         assert named == faults.keys()
         assert not (tmp_path / "data").exists()
 
     async def test_an_address_in_use_is_named(self, tmp_path: Path) -> None:
-        async with ServerProcess(tmp_path / "first") as first:
+        async with ServerProcess(embedded(tmp_path / "first")) as first:
             await first.start()
             port = int(first.url.rpartition(":")[2])
-            said = await refusal(ServerProcess(tmp_path / "second", port=port))
+            said = await refusal(ServerProcess(embedded(tmp_path / "second"), port=port))
         assert f"127.0.0.1:{port}" in said

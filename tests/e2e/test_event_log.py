@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from tests.e2e.devices import Call, Connect, HttpCaller, direct, eventually, group, say
+from tests.e2e.harness import Server
 from tests.e2e.marketplace import Json
 
 
@@ -26,7 +27,9 @@ async def log(shop: HttpCaller, limit: int = 1_000) -> list[Json]:
         after = page["next_after"]
 
 
-async def test_the_log_tells_what_happened(connect: Connect, shop: HttpCaller) -> None:
+async def test_the_log_tells_what_happened(
+    server: Server, connect: Connect, shop: HttpCaller
+) -> None:
     alice, bob = await connect("alice"), await connect("bob")
     conversation = await group(alice, "bob")
     about = {"conversation_id": conversation}
@@ -59,9 +62,9 @@ async def test_the_log_tells_what_happened(connect: Connect, shop: HttpCaller) -
     }  # fmt: skip
     for event in events:
         assert event["specversion"] == "1.0"
-        assert event["source"] == "/tradewire/default"
+        assert event["source"] == f"/tradewire/{server.place.cell}"
         assert event["subject"] == conversation
-        assert event["tenant"] == "default"
+        assert event["tenant"] == server.place.tenant("default")
         assert event["datacontenttype"] == "application/json"
         assert event["id"] == event["sequence"]
 

@@ -4,11 +4,11 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 import aiohttp
 import pytest
 
+from tests.e2e.places import Place
 from tests.fault.load import Ended, Json, history, open_direct, receive, send_many
 from tests.fault.process import ServerProcess, free_port
 
@@ -21,9 +21,9 @@ IN_FLIGHT = 12
 
 
 @pytest.fixture
-async def process(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+async def process(place: Place) -> AsyncIterator[ServerProcess]:
     environ = {"DRAIN_SECONDS": str(DRAIN_S)}
-    async with ServerProcess(tmp_path / "data", port=free_port(), environ=environ) as running:
+    async with ServerProcess(place, port=free_port(), environ=environ) as running:
         yield await running.start()
 
 

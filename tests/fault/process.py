@@ -8,10 +8,10 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Self
 
 from tests.e2e.harness import SECRET, Server
+from tests.e2e.places import Place
 
 DEADLINE_S = 60.0
 LOG_LINES = 1_000
@@ -24,7 +24,7 @@ os.execv(sys.executable, [sys.executable, "-m", "tradewire", *sys.argv[1:]])
 
 
 class ServerProcess(Server):
-    """`tradewire serve` on a data folder, as often as it is started; it never outlives its block.
+    """`tradewire serve` on one store, as often as it is started; it never outlives its block.
 
     - `port`: the same at each start, so that clients come back; 0 takes a free one each time.
     - `before`: Python that the process runs before it becomes the server.
@@ -34,20 +34,21 @@ class ServerProcess(Server):
 
     def __init__(
         self,
-        data: Path,
+        place: Place,
         *,
         port: int = 0,
         before: str = "",
         measured: bool = True,
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        self.place = place
         self.url = f"http://127.0.0.1:{port}"
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._command = (
             *((sys.executable, "-c", before + _START) if before else _PLAIN),
-            *("serve", "--port", str(port), "--data", str(data)),
+            *("serve", "--port", str(port)),
         )
-        self._environ = _environment(environ or {}, measured=measured)
+        self._environ = _environment({**place.environ, **(environ or {})}, measured=measured)
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
 

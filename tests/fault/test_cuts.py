@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.harness import SECRET, Server, serving
+from tests.e2e.places import embedded
 from tests.fault.devices import (
     Device,
     Json,
@@ -131,7 +132,7 @@ async def begin(server: Server) -> None:
 
 @asynccontextmanager
 async def serving_behind(proxy: Proxy, data_dir: Path) -> AsyncIterator[Server]:
-    async with serving(data_dir, CONNECTIONS_PER_USER="1000") as server:
+    async with serving(embedded(data_dir), CONNECTIONS_PER_USER="1000") as server:
         proxy.upstream = urlsplit(server.url).port or 0
         yield server
         # asyncio of Python 3.11 leaks what it accepts while a listener is being closed.
@@ -173,7 +174,7 @@ class TestResume:
     async def test_after_a_restart_all_that_was_missed_is_told_once_and_in_order(
         self, tmp_path: Path
     ) -> None:
-        async with serving(tmp_path) as server:
+        async with serving(embedded(tmp_path)) as server:
             room = await open_direct(server, "alice", "bob")
             known = await send_many(server, "alice", room, ["known 1", "known 2"])
             async with server.socket("bob", since=0) as bob:
@@ -186,7 +187,7 @@ class TestResume:
                 title = {"metadata": {"about": "a bicycle"}}
                 await http.request("PATCH", f"/v1/conversations/{room}", json=title)
         assert [event["message"]["message_id"] for event in messages_of(events)] == known
-        async with serving(tmp_path) as server:
+        async with serving(embedded(tmp_path)) as server:
             late = await send_many(server, "alice", room, ["after the restart"])
             async with server.socket("bob", since=events[-1]["cursor"]) as bob:
                 events = await resumed(bob)
@@ -209,7 +210,7 @@ class TestResume:
     async def test_more_than_the_limit_is_truncated_and_a_reload_makes_up_for_it(
         self, tmp_path: Path
     ) -> None:
-        async with serving(tmp_path) as server:
+        async with serving(embedded(tmp_path)) as server:
             room = await open_direct(server, "alice", "bob")
             sent = await send_many(server, "alice", room, ["one of many"] * (RESUME_EVENTS + 100))
             async with server.socket("bob", since=0, batch=1) as bob:
@@ -234,7 +235,7 @@ class TestResume:
 
 async def test_a_retry_that_overtakes_the_first_try_leaves_one_message(tmp_path: Path) -> None:
     """The first try may still lie unread in the server when the client has long reconnected."""
-    async with serving(tmp_path) as server:
+    async with serving(embedded(tmp_path)) as server:
         room = await open_direct(server, "alice", "bob")
         async with server.socket("alice") as first, server.socket("alice") as second:
             key = f"{(await receive(first))['session_id']}:1"
@@ -254,7 +255,7 @@ async def test_a_retry_that_overtakes_the_first_try_leaves_one_message(tmp_path:
 
 
 async def test_a_reader_too_slow_is_cut_with_4503_and_resumes(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
+    async with serving(embedded(tmp_path)) as server:
         room = await open_direct(server, "alice", "bob")
         async with narrow_socket(server, "bob") as bob:
             cursor = (await receive(bob))["cursor"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.places import embedded
 from tests.fault.load import (
     FINISH_S,
     ClientReader,
@@ -153,7 +154,9 @@ async def test_nothing_acknowledged_is_lost_doubled_or_reordered_by_sigkill(
     tmp_path: Path, seed: int, tell: Callable[[str], None]
 ) -> None:
     load = Load(random.Random(seed))
-    async with ServerProcess(tmp_path / "data", port=free_port(), measured=False) as server:
+    async with ServerProcess(
+        embedded(tmp_path / "data"), port=free_port(), measured=False
+    ) as server:
         await server.start()
         rooms = await open_rooms(load, server)
         await write_and_kill(load, server, rooms)

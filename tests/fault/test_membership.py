@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.e2e.harness import serving
+from tests.e2e.places import embedded
 from tests.fault.devices import Json, read_conversation
 from tests.fault.load import receive
 
@@ -65,7 +66,7 @@ def said_while_member(heard: list[Json], stored: list[int]) -> list[int]:
 
 
 async def test_a_member_hears_just_what_is_said_between_coming_and_going(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
+    async with serving(embedded(tmp_path)) as server:
         async with server.http("owner") as http:
             made = await http.request(
                 "POST",

@@ -8,12 +8,13 @@ import shlex
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -181,6 +182,7 @@ class TestUsage:
             "serve",
             "tail",
             "token",
+            "verify",
         }
 
     def test_the_version_is_told(self, commands: Commands) -> None:
@@ -203,6 +205,7 @@ class TestUsage:
             ["chat", "--token", "t"],
             ["serve", "--demo", "--host", "0.0.0.0"],
             ["migrate", "sideways"],
+            ["migrate", "down", "--to", "-1"],
         ],
     )
     def test_wrong_usage_ends_with_2_and_says_why(
@@ -322,6 +325,11 @@ class TestMigrate:
         assert (ended.code, ended.out) == (2, "")
         assert "put back a copy of data" in ended.err
 
+    def test_down_takes_no_notice_of_how_far(self, commands: Commands) -> None:
+        ended = commands.invoke("migrate", "down", "--to", "0", "--yes")
+        assert (ended.code, ended.out) == (2, "")
+        assert "put back a copy of data" in ended.err
+
     async def test_up_is_refused_while_the_server_runs(self, commands: Commands) -> None:
         async with commands.server():
             ended = commands.invoke("migrate", "up")
@@ -376,13 +384,104 @@ class TestServe:
         assert "data folder" in ended.err
         assert "Traceback" not in ended.err
 
-    async def test_a_store_that_is_not_here_is_told(self, commands: Commands) -> None:
+    async def test_what_is_missing_or_not_here_is_told(self, commands: Commands) -> None:
         ended = await commands.run("serve", "--store", "scylla", "--events", "kafka")
         assert (ended.code, ended.out) == (2, "")
         assert sorted(line.partition(":")[0] for line in ended.err.splitlines()) == [
             "EVENTS",
-            "STORE",
+            "SCYLLA_HOSTS",
         ]
+
+    async def test_the_embedded_store_needs_no_word_to_bring_its_schema_up(
+        self, commands: Commands
+    ) -> None:
+        async with commands.server("--migrate") as (running, url):
+            assert running.seen == [f"ready {url}"]
+            assert await running.stop(signal.SIGTERM) == 0
+
+
+class TestACluster:
+    """What is said before, or without, a cluster that answers."""
+
+    NOWHERE: ClassVar = {"SCYLLA_HOSTS": "127.0.0.1:1"}
+
+    def test_the_way_down_says_how_far(self, commands: Commands) -> None:
+        ended = commands.invoke("migrate", "down", "--yes", **self.NOWHERE)
+        assert (ended.code, ended.out) == (2, "")
+        assert "--to" in ended.err
+
+    def test_the_way_down_is_confirmed(self, commands: Commands) -> None:
+        ended = commands.invoke("migrate", "down", "--to", "0", **self.NOWHERE)
+        assert (ended.code, ended.out) == (2, "")
+        assert "drops tables of the keyspace tradewire" in ended.err
+        assert "--yes" in ended.err
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["migrate", "up"],
+            ["migrate", "status"],
+            ["migrate", "down", "--to", "0", "--yes"],
+            ["serve", "--port", "0"],
+            ["serve", "--port", "0", "--migrate"],
+        ],
+        ids=" ".join,
+    )
+    async def test_one_that_is_not_there_is_told(
+        self, commands: Commands, arguments: list[str]
+    ) -> None:
+        ended = await commands.run(*arguments, LOG_FORMAT="json", **self.NOWHERE)
+        assert (ended.code, ended.out) == (2, "")
+        *logged, told = ended.err.splitlines()
+        assert "127.0.0.1:1 (SCYLLA_HOSTS)" in told
+        assert all(json.loads(line) for line in logged)
+
+    def test_the_doctor_says_that_it_is_not_there(self, commands: Commands) -> None:
+        checked = commands.invoke("doctor", **self.NOWHERE)
+        assert checked.code == 1
+        assert re.search(r"^fail cluster: .*127\.0\.0\.1:1", checked.out, re.MULTILINE)
+        assert not re.search(r"data folder|sqlite|disk", checked.out)
+
+    def test_the_doctor_warns_of_a_secret_that_other_nodes_have_not(
+        self, commands: Commands
+    ) -> None:
+        checked = commands.invoke("doctor", **self.NOWHERE)
+        assert re.search(r"^warn token keys: .*set JWT_SECRET", checked.out, re.MULTILINE)
+        checked = commands.invoke("doctor", JWT_SECRET=SECRET, **self.NOWHERE)
+        assert re.search(r"^ok   token keys", checked.out, re.MULTILINE)
+
+    @pytest.mark.parametrize(
+        "arguments", [["migrate", "up"], ["migrate", "status"], ["serve", "--port", "0"]]
+    )
+    def test_a_driver_that_is_missing_is_told(
+        self, commands: Commands, arguments: list[str]
+    ) -> None:
+        ended = without_driver(commands, *arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == "STORE=scylla needs the extra: pip install tradewire[scylla]\n"
+
+    def test_the_doctor_tells_it_too(self, commands: Commands) -> None:
+        ended = without_driver(commands, "doctor")
+        assert ended.code == 1
+        assert "fail cluster: STORE=scylla needs the extra" in ended.out
+
+    def test_nothing_of_it_is_imported_for_the_embedded_store(self, commands: Commands) -> None:
+        check = "import sys, tradewire.cli; sys.exit('cassandra' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def without_driver(commands: Commands, *arguments: str) -> Outcome:
+    """Run a command where the driver of the cluster is not installed."""
+    program = "import sys; sys.modules['cassandra'] = None; import tradewire.cli as c; c.main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=commands.folder,
+        env={"PATH": os.environ["PATH"], "SCYLLA_HOSTS": "127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
 class TestTalking:

@@ -1,11 +1,23 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
-from tradewire.config import SETTINGS, SettingsError, describe, load_settings, settings_table
+from tradewire.adapters.scylla.options import Options
+from tradewire.config import (
+    SETTINGS,
+    SettingsError,
+    describe,
+    load_settings,
+    scylla_options,
+    settings_table,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,6 +25,24 @@ ROOT = Path(__file__).parents[2]
 def pem_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
     public = key.public_key()
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """The certificate of an authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "authority.pem"
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    return path
 
 
 def faults_of(environ: dict[str, str], **overrides: object) -> dict[str, str]:
@@ -62,6 +92,24 @@ def test_all_faults_are_told_at_once() -> None:
         ("DRAIN_SECONDS", "soon"),
         ("DRAIN_SECONDS", "601"),
         ("CELL_ID", "a b"),
+        ("SCYLLA_HOSTS", "a b"),
+        ("SCYLLA_HOSTS", "one:cql"),
+        ("SCYLLA_HOSTS", "one:0"),
+        ("SCYLLA_HOSTS", "one:65536"),
+        ("SCYLLA_HOSTS", "one,,three"),
+        ("SCYLLA_HOSTS", "::1"),
+        ("SCYLLA_HOSTS", "one:9042,two:9043"),
+        ("SCYLLA_HOSTS", "http://one"),
+        ("SCYLLA_KEYSPACE", "Shop"),
+        ("SCYLLA_KEYSPACE", "1st"),
+        ("SCYLLA_KEYSPACE", "a" * 49),
+        ("SCYLLA_REPLICATION_FACTOR", "0"),
+        ("SCYLLA_REPLICATION_FACTOR", "10"),
+        ("SCYLLA_TLS", "maybe"),
+        ("SCYLLA_CA_FILE", "/no/such/file.pem"),
+        ("SCYLLA_CA_FILE", __file__),
+        ("NODE_LEASE_SECONDS", "1"),
+        ("NODE_LEASE_SECONDS", "61"),
         ("CONNECTIONS_PER_DEVICE", "0"),
         ("MESSAGES_PER_SECOND", "-1"),
         ("LOG_LEVEL", "loud"),
@@ -83,9 +131,7 @@ def test_a_bad_value_is_a_fault_of_its_setting(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "name"),
     [
-        ({"STORE": "scylla"}, "STORE"),
         ({"EVENTS": "kafka"}, "EVENTS"),
-        ({"SCYLLA_HOSTS": "127.0.0.1"}, "SCYLLA_HOSTS"),
         ({"KAFKA_BROKERS": "127.0.0.1:9092"}, "KAFKA_BROKERS"),
     ],
 )
@@ -93,9 +139,83 @@ def test_engines_to_come_are_refused_clearly(environ: dict[str, str], name: str)
     assert "not in this version" in faults_of(environ)[name]
 
 
-def test_an_address_of_an_engine_is_ignored_when_told_otherwise() -> None:
-    settings = load_settings({"SCYLLA_HOSTS": "127.0.0.1", "STORE": "sqlite"}, {})
-    assert settings.store == "sqlite"
+def test_nodes_of_a_cluster_make_it_the_store_unless_told_otherwise() -> None:
+    environ = {"SCYLLA_HOSTS": "127.0.0.1"}
+    assert load_settings(environ, {}).store == "scylla"
+    assert load_settings({**environ, "STORE": "SQLite"}, {}).store == "sqlite"
+    assert load_settings({**environ, "STORE": "scylla"}, {"store": "sqlite"}).store == "sqlite"
+    assert load_settings(environ, {"store": "scylla"}).store == "scylla"
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("one", (("one", 9042),)),
+        (" one.example , 10.0.0.2:9042", (("one.example", 9042), ("10.0.0.2", 9042))),
+        ("one:19042,two:19042", (("one", 19042), ("two", 19042))),
+        ("[::1],[fe80::2]:9042", (("::1", 9042), ("fe80::2", 9042))),
+    ],
+)
+def test_nodes_are_hosts_with_or_without_a_port(
+    text: str, hosts: tuple[tuple[str, int], ...]
+) -> None:
+    assert load_settings({"SCYLLA_HOSTS": text}, {}).scylla_hosts == hosts
+
+
+def test_a_bad_node_is_named() -> None:
+    told = faults_of({"SCYLLA_HOSTS": "one,two:port,three"})["SCYLLA_HOSTS"]
+    assert "'two:port'" in told
+    assert "one" not in told
+
+
+def test_a_cluster_needs_nodes() -> None:
+    assert "SCYLLA_HOSTS" in faults_of({"STORE": "scylla"})
+    assert "SCYLLA_HOSTS" in faults_of({}, store="scylla")
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"SCYLLA_USERNAME": "chat"}, "SCYLLA_PASSWORD"),
+        ({"SCYLLA_PASSWORD": "word"}, "SCYLLA_USERNAME"),
+    ],
+)
+def test_half_of_what_belongs_together_is_a_fault(environ: dict[str, str], name: str) -> None:
+    assert list(faults_of(environ)) == [name]
+
+
+def test_certificates_for_connections_that_are_not_in_tls_are_a_fault(authority: Path) -> None:
+    assert list(faults_of({"SCYLLA_CA_FILE": str(authority)})) == ["SCYLLA_CA_FILE"]
+    load_settings({"SCYLLA_CA_FILE": str(authority), "SCYLLA_TLS": "yes"}, {})
+
+
+def test_how_a_cluster_is_reached_follows_from_the_settings(authority: Path) -> None:
+    environ = {
+        "SCYLLA_HOSTS": "one,two",
+        "SCYLLA_KEYSPACE": "shop_1",
+        "SCYLLA_DATACENTER": "west",
+        "SCYLLA_USERNAME": "chat",
+        "SCYLLA_PASSWORD": "word",
+        "SCYLLA_REPLICATION_FACTOR": "2",
+        "SCYLLA_TLS": "true",
+        "SCYLLA_CA_FILE": str(authority),
+    }
+    assert scylla_options(load_settings(environ, {})) == Options(
+        hosts=(("one", 9042), ("two", 9042)),
+        keyspace="shop_1",
+        datacenter="west",
+        username="chat",
+        password="word",
+        replication_factor=2,
+        tls=True,
+        ca_file=str(authority),
+    )
+
+
+def test_a_cluster_is_reached_plainly_by_default() -> None:
+    options = scylla_options(load_settings({"SCYLLA_HOSTS": "one"}, {}))
+    assert options == Options(hosts=(("one", 9042),), keyspace="tradewire")
+    assert load_settings({}, {}).node_lease_s == 10
 
 
 @pytest.mark.parametrize("url", ["https://id.example/keys", "http://127.0.0.1:8081/keys"])
@@ -123,11 +243,21 @@ def test_a_public_key_of_another_kind_is_a_fault(key: Any) -> None:
 
 
 def test_the_description_tells_every_setting_and_no_secret() -> None:
-    told = describe(load_settings({"JWT_SECRET": "not-for-eyes" * 3, "JWT_LEEWAY": "2.5"}, {}))
+    environ = {
+        "JWT_SECRET": "not-for-eyes" * 3,
+        "JWT_LEEWAY": "2.5",
+        "SCYLLA_HOSTS": "one,[::1]:9042",
+        "SCYLLA_USERNAME": "chat",
+        "SCYLLA_PASSWORD": "not-for-eyes either",
+    }
+    told = describe(load_settings(environ, {}))
     lines = dict(line.split("=", 1) for line in told.splitlines())
     assert list(lines) == [setting.name for setting in SETTINGS]
     assert "not-for-eyes" not in told
-    assert lines["JWT_SECRET"] == "********"
+    assert lines["JWT_SECRET"] == lines["SCYLLA_PASSWORD"] == "********"
+    assert lines["SCYLLA_HOSTS"] == "one:9042,[::1]:9042"
+    assert lines["SCYLLA_USERNAME"] == "chat"
+    assert lines["STORE"] == "scylla"
     assert lines["JWT_LEEWAY"] == "2.5"
     assert lines["CATALOG_REQUIRED"] == "false"
     assert lines["JWT_ISSUER"] == ""

@@ -4,10 +4,12 @@ import click
 
 from tradewire.cli.doctor import doctor
 from tradewire.cli.migrate import migrate
+from tradewire.cli.migrate_store import migrate_store
 from tradewire.cli.serving import serve
 from tradewire.cli.settings import config
 from tradewire.cli.talking import chat, send, tail
 from tradewire.cli.tokens import token
+from tradewire.cli.verify import verify
 
 
 @click.group(
@@ -19,5 +21,5 @@ def main() -> None:
     """The messaging backend of a marketplace: serve it, look after it, talk through it."""
 
 
-for command in (serve, chat, send, tail, token, config, doctor, migrate):
+for command in (serve, chat, send, tail, token, config, doctor, migrate, migrate_store, verify):
     main.add_command(command)

@@ -9,13 +9,13 @@ import sqlite3
 import stat
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import click
 
 from tradewire.adapters.sqlite.folder import OLDEST_SQLITE
+from tradewire.cli.doctor_scylla import cluster_findings
+from tradewire.cli.findings import Finding
 from tradewire.cli.migrate import NEWEST, schema_version
 from tradewire.cli.settings import data_option, effective
 from tradewire.config import Settings
@@ -26,30 +26,35 @@ ENOUGH_FILES = 10_000
 LITTLE_DISK, NO_DISK = 1 << 30, 100 << 20
 
 
-class Finding(NamedTuple):
-    """What one check found; `advice` says what to do about it."""
-
-    level: Literal["ok", "warn", "fail"]
-    about: str
-    found: str
-    advice: str = ""
-
-
 @click.command()
 @data_option
 def doctor(data: str | None) -> None:
-    """Check this machine and the data folder.
+    """Check this machine, and the data folder or the cluster.
 
     Each line begins with ok, warn or fail, and says what to do. The exit code is 1 if something
     would stop a server.
     """
     settings = effective(data_dir=data)
-    findings = [check(settings) for check in CHECKS]
+    findings = _of_cluster(settings) if settings.store == "scylla" else _of_folder(settings)
     for finding in findings:
         advice = f"; {finding.advice}" if finding.advice else ""
         click.echo(f"{finding.level:<5}{finding.about}: {finding.found}{advice}")
     if any(finding.level == "fail" for finding in findings):
         sys.exit(1)
+
+
+def _of_folder(settings: Settings) -> list[Finding]:
+    checks = (_python, _sqlite, _folder, _schema, _secret, _clock, _open_files, _disk)
+    return [check(settings) for check in checks]
+
+
+def _of_cluster(settings: Settings) -> list[Finding]:
+    checks = (_shared_secret, _clock, _open_files)
+    return [
+        _python(settings),
+        *cluster_findings(settings),
+        *(check(settings) for check in checks),
+    ]
 
 
 def _python(_: Settings) -> Finding:
@@ -94,7 +99,7 @@ def _schema(settings: Settings) -> Finding:
 
 
 def _secret(settings: Settings) -> Finding:
-    if settings.jwt_secret or settings.jwt_public_key or settings.jwt_jwks_url:
+    if _keys_are_set(settings):
         return Finding("ok", "token keys", "set in the environment")
     path = settings.data_dir / SECRET_FILE
     try:
@@ -107,6 +112,18 @@ def _secret(settings: Settings) -> Finding:
         advice = f"run chmod 600 {path}, and remove it if others may have read it"
         return Finding("fail", "token keys", f"{path} has mode {mode:03o}", advice)
     return Finding("ok", "token keys", f"{path} has mode {mode:03o}")
+
+
+def _shared_secret(settings: Settings) -> Finding:
+    found = _secret(settings)
+    if found.level == "ok" and not _keys_are_set(settings):
+        advice = "with several nodes set JWT_SECRET or another key: all must verify alike"
+        return Finding("warn", found.about, found.found, advice)
+    return found
+
+
+def _keys_are_set(settings: Settings) -> bool:
+    return bool(settings.jwt_secret or settings.jwt_public_key or settings.jwt_jwks_url)
 
 
 def _clock(settings: Settings) -> Finding:
@@ -154,15 +171,3 @@ def _in_use(folder: Path) -> bool:
 
 def _files(folder: Path) -> list[Path]:
     return [each for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
-
-
-CHECKS: tuple[Callable[[Settings], Finding], ...] = (
-    _python,
-    _sqlite,
-    _folder,
-    _schema,
-    _secret,
-    _clock,
-    _open_files,
-    _disk,
-)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import structlog
 import uvloop
 
 from tradewire import app
-from tradewire.cli.settings import Fault, data_option, effective
+from tradewire.cli.migrate import bring_up
+from tradewire.cli.settings import Fault, data_option, effective, require_driver
 from tradewire.cli.tokens import sign
-from tradewire.config import LOOPBACK, Settings
+from tradewire.config import Settings
+from tradewire.config.parsing import LOOPBACK
 from tradewire.ports import StoreError
 from tradewire.telemetry import logs
 
@@ -26,6 +29,7 @@ DEMO_TTL_S = 86_400
 @click.option("--store", metavar="sqlite|scylla", help="Where messages are kept.")
 @click.option("--events", metavar="embedded|kafka", help="Where domain events go.")
 @click.option("--workers", metavar="N", help="Processes that serve.")
+@click.option("--migrate", is_flag=True, help="Bring the schema of a cluster up first.")
 @click.option(
     "--demo", is_flag=True, help="Print two lines to paste into two terminals; on loopback only."
 )
@@ -37,6 +41,7 @@ def serve(
     store: str | None,
     events: str | None,
     workers: str | None,
+    migrate: bool,
     demo: bool,
 ) -> None:
     """Serve until SIGTERM, which drains; a second one ends at once.
@@ -49,6 +54,8 @@ def serve(
     )
     invitation = _invitation(settings) if demo else None
     logs.configure(settings.log_level, settings.log_format, service=settings.service_name)
+    if settings.store == "scylla":
+        _prepare(settings, migrate=migrate)
     announced: list[str] = []
 
     def on_ready(url: str) -> None:
@@ -66,6 +73,15 @@ def serve(
             raise
         raise Fault(f"Cannot listen on {settings.host}:{settings.port}: {error}") from error
     sys.exit(code)
+
+
+def _prepare(settings: Settings, *, migrate: bool) -> None:
+    """What comes before a node on a cluster."""
+    require_driver()
+    if migrate:
+        log = structlog.get_logger(__name__)
+        version = bring_up(settings, lambda line: log.info("migrating", step=line))
+        log.info("migrated", schema=version)
 
 
 def _invitation(settings: Settings) -> Callable[[str], str]:

@@ -1,6 +1,7 @@
 """The effective settings, and how a command ends when something is wrong with them."""
 
 import os
+from importlib.util import find_spec
 
 import click
 
@@ -10,6 +11,8 @@ from tradewire.edge.auth import load_or_create_secret
 data_option = click.option(
     "--data", metavar="DIR", help="Folder of the embedded store.  [DATA_DIR, else ./data]"
 )
+
+MISSING_DRIVER = "STORE=scylla needs the extra: pip install tradewire[scylla]"
 
 
 class Fault(click.ClickException):
@@ -31,6 +34,21 @@ def effective(**overrides: object) -> Settings:
         return load_settings(os.environ, overrides)
     except SettingsError as error:
         raise Fault(str(error)) from error
+
+
+def has_driver() -> bool:
+    """Whether the driver of ScyllaDB and Cassandra is installed."""
+    return find_spec("cassandra") is not None
+
+
+def require_driver() -> None:
+    """To be called before what needs the driver is imported.
+
+    Raises:
+        Fault: it is not installed.
+    """
+    if not has_driver():
+        raise Fault(MISSING_DRIVER)
 
 
 def signing_secret(settings: Settings) -> str:

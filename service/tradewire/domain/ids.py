@@ -30,15 +30,19 @@ class Clock:
     """
 
     def __init__(self, now_ms: Callable[[], int], node: int = 0) -> None:
-        if not 0 <= node < 1 << NODE_BITS:
-            raise ValueError(f"node must be 0..{(1 << NODE_BITS) - 1}, not {node}")
         self._now_ms = now_ms
-        self._node = node << SEQUENCE_BITS
         self._last = 0
+        self.move_to(node)
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 by the wall clock."""
         return self._now_ms()
+
+    def move_to(self, node: int) -> None:
+        """Issue ids of another node number from now on."""
+        if not 0 <= node < 1 << NODE_BITS:
+            raise ValueError(f"node must be 0..{(1 << NODE_BITS) - 1}, not {node}")
+        self._node = node << SEQUENCE_BITS
 
     def next_id(self) -> int:
         """A fresh id, greater than every id issued or observed before."""

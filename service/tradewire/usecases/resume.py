@@ -13,6 +13,9 @@ from tradewire.ports import MissedChange
 from tradewire.usecases.context import Context
 from tradewire.usecases.views import Views
 
+REWRITES = frozenset({"MessageEdited", "MessageDeleted", "MessageReceived"})
+"""Changes of which the message is told as it is now."""
+
 _OVERLAP = limits.RESUME_OVERLAP_MS << TIME_SHIFT
 
 
@@ -59,11 +62,11 @@ class Resume:
     async def _rewritten(
         self, caller: Caller, changes: Sequence[MissedChange]
     ) -> dict[tuple[str, int], Message]:
-        """The messages that were edited or deleted, as they are now."""
+        """The messages that were edited or deleted, or became visible late, as they are now."""
         ids = [
             (change.conversation_id, int(change.subject))
             for change in changes
-            if change.kind in ("MessageEdited", "MessageDeleted")
+            if change.kind in REWRITES
         ]
         found = await self._context.store.messages.by_id(caller.tenant, ids) if ids else []
         await self._views.add_cards(caller.tenant, found)
@@ -78,7 +81,7 @@ class Resume:
     ) -> events.Event | None:
         """The event of a change; None when what it is about is gone or not for the caller."""
         match change.kind:
-            case "MessageEdited" | "MessageDeleted":
+            case "MessageEdited" | "MessageDeleted" | "MessageReceived":
                 message = rewritten.get((change.conversation_id, int(change.subject)))
                 return _rewrite(change, message) if message else None
             case "MessageRead" | "MessageDelivered":
@@ -145,6 +148,8 @@ class Resume:
 
 
 def _rewrite(change: MissedChange, message: Message) -> events.Event:
+    if change.kind == "MessageReceived":
+        return events.MessageReceived(message=message)
     kind = events.MessageDeleted if message.deleted else events.MessageEdited
     return kind(change_id=str(change.change_id), message=message)
 

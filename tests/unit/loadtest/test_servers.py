@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import jwt
 import pytest
 
-from loadtest.servers import Floor, ServerError, Tradewire, running
+from loadtest.servers import Floor, ServerError, Tradewire, running, tradewire_on_scylla
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,13 @@ def test_tokens_are_signed_with_the_secret_the_server_is_given() -> None:
 
 def test_each_bench_has_a_secret_of_its_own() -> None:
     assert Tradewire().environment["JWT_SECRET"] != Tradewire().environment["JWT_SECRET"]
+
+
+def test_a_store_is_named_whatever_the_environment_says() -> None:
+    assert Tradewire().environment["STORE"] == "sqlite"
+    target = tradewire_on_scylla(("127.0.0.1:9042", "127.0.0.2:9042"), "bench_1")
+    assert target.environment["STORE"] == "scylla"
+    assert target.environment["SCYLLA_HOSTS"] == "127.0.0.1:9042,127.0.0.2:9042"
+    assert target.environment["SCYLLA_KEYSPACE"] == "bench_1"
+    assert target.environment["SCYLLA_REPLICATION_FACTOR"] == "1"
+    assert target.environment["MESSAGES_PER_SECOND"] == "0"

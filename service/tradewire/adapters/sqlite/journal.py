@@ -13,13 +13,13 @@ import structlog
 
 from tradewire.adapters.sqlite import statements as sql
 from tradewire.adapters.sqlite.group import CommitGroups, Outcome
-from tradewire.adapters.sqlite.handover import Handover
 from tradewire.adapters.sqlite.readers import Readers
 from tradewire.adapters.sqlite.session import WriteSession
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
 from tradewire.domain.outbox import DomainEvent
 from tradewire.domain.packing import unpack_events
 from tradewire.domain.writes import Unit
+from tradewire.handover import Handover
 
 UNITS_IN_FLIGHT = 10_000
 GROUP_UNITS = 1_000

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from tradewire.adapters.sqlite.handover import Handover
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
+from tradewire.handover import Handover
 
 T = TypeVar("T")
 

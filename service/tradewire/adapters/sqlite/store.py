@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tradewire.adapters.sqlite.folder import DataFolder
-from tradewire.adapters.sqlite.handover import Handover
 from tradewire.adapters.sqlite.journal import OnGroup, SqliteJournal
 from tradewire.adapters.sqlite.maintenance import Maintenance
 from tradewire.adapters.sqlite.readers import Readers
@@ -17,6 +16,7 @@ from tradewire.adapters.sqlite.reads import (
     PeopleReads,
 )
 from tradewire.adapters.sqlite.session import WriteSession
+from tradewire.handover import Handover
 
 
 def _ignore(_units: int, _seconds: float) -> None:

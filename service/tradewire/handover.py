@@ -1,4 +1,4 @@
-"""The way from the store's threads back to the event loop."""
+"""The way from other threads back to the event loop."""
 
 import asyncio
 from collections import deque
@@ -36,4 +36,4 @@ class Handover:
             try:
                 call(argument)
             except Exception:  # noqa: BLE001  # the others are owed their calls
-                _log.exception("a callback of the store failed")
+                _log.exception("a callback of another thread failed")

@@ -1,0 +1,1 @@
+"""The ports on ScyllaDB or Apache Cassandra, in one keyspace."""

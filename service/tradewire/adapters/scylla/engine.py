@@ -1,0 +1,207 @@
+"""Requests to the cluster: statements by name, deadlines, answers on the event loop.
+
+The driver answers in a thread of its own. Answers are handed to the loop many at a time, and so
+many requests at most are under way: beyond that the driver would block the loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from cassandra import ConsistencyLevel
+from cassandra.cluster import ResponseFuture
+from cassandra.query import BoundStatement, PreparedStatement
+
+from tradewire.adapters.scylla import schema
+from tradewire.adapters.scylla.batches import Mutation, Placement, Writer, batches
+from tradewire.adapters.scylla.cluster import Connected, connect
+from tradewire.adapters.scylla.errors import translated
+from tradewire.adapters.scylla.options import Options
+from tradewire.adapters.scylla.statements import statements
+from tradewire.domain.errors import Overloaded
+from tradewire.handover import Handover
+
+REQUESTS_IN_FLIGHT = 1_024
+REQUESTS_WAITING = 50_000
+DEADLINE_S = 5.0
+"""How long one request may take, its retries included."""
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+class Engine:
+    """One cluster.
+
+    Attributes:
+        on_statement: hears the name of every statement that is run; for tests that count them.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._connected: Connected | None = None
+        self._prepared: dict[str, PreparedStatement] = {}
+        self._free = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+        self._waiting = 0
+        self._shared: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
+        self.on_statement: Callable[[str], None] | None = None
+
+    @property
+    def connected(self) -> Connected:
+        """The connection; there once it is open."""
+        assert self._connected is not None
+        return self._connected
+
+    async def open(self) -> None:
+        """Connect, see that the schema is there, and prepare every statement.
+
+        Raises:
+            StoreError: it cannot be used; the message says why.
+        """
+        self._handover = Handover(asyncio.get_running_loop())
+        options = self._options
+        connected = self._connected = await asyncio.to_thread(connect, options, keyspace=False)
+        await asyncio.to_thread(schema.require_current, connected, options)
+        texts = statements(options.keyspace)
+        self._prepared = await asyncio.to_thread(connected.prepare, texts)
+        self._writers = {name: Writer(name, each) for name, each in self._prepared.items()}
+        self._placement = Placement(self._connected)
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._connected is not None:
+            await asyncio.to_thread(self._connected.close)
+            self._connected = None
+
+    async def rows(self, name: str, *values: Any) -> list[Row]:
+        """All rows that a statement finds.
+
+        Raises:
+            Unavailable, Overloaded: the cluster did not answer.
+        """
+        return await self._request(name, self._bound(name, values))
+
+    async def row(self, name: str, *values: Any) -> Row | None:
+        """The one row that a statement finds. Raises as `rows` does."""
+        found = await self.rows(name, *values)
+        return found[0] if found else None
+
+    async def settled_row(self, name: str, *values: Any) -> Row | None:
+        """The one row, after any lightweight transaction on it under way has been settled."""
+        bound = self._bound(name, values)
+        bound.consistency_level = ConsistencyLevel.LOCAL_SERIAL
+        found = await self._request(name, bound)
+        return found[0] if found else None
+
+    async def decide(self, name: str, *values: Any) -> bool:
+        """Run a lightweight transaction; whether it was applied.
+
+        Raises:
+            Unavailable: its outcome is unknown; read it back with `settled_row`.
+        """
+        bound = self._bound(name, values)
+        bound.is_idempotent = False
+        return bool((await self._request(name, bound))[0][0])
+
+    async def write(self, mutations: Sequence[Mutation]) -> None:
+        """Apply writes, each idempotent: in batches by the replicas that they are for.
+
+        Raises:
+            Unavailable, Overloaded: some may not have been applied; apply all again.
+        """
+        writers = self._writers
+        if len(mutations) == 1:
+            name, values = mutations[0]
+            await self._request(name, self._bound(name, values))
+            return
+        rows = [writers[name].encode(values) for name, values in mutations]
+        sent = [self._request("BATCH", batch) for batch in batches(rows, self._placement)]
+        await all_of(sent)
+
+    async def once(self, what: tuple[Any, ...], read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of a read, shared with everybody who asks for the same `what` meanwhile."""
+        task = self._shared.get(what)
+        if task is None:
+            task = self._shared[what] = asyncio.create_task(read(), name=f"read {what[0]}")
+            task.add_done_callback(lambda done: self._unshare(what, done))
+        return await asyncio.shield(task)
+
+    def _unshare(self, what: tuple[Any, ...], done: "asyncio.Task[Any]") -> None:
+        del self._shared[what]
+        if not done.cancelled():
+            done.exception()
+
+    def _bound(self, name: str, values: Sequence[Any]) -> BoundStatement:
+        return self._prepared[name].bind(values)
+
+    async def _request(self, name: str, statement: Any) -> list[Row]:
+        if self.on_statement is not None:
+            self.on_statement(name)
+        if self._waiting >= REQUESTS_WAITING:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            async with self._free:
+                return await self._answer(statement)
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, statement: Any) -> list[Row]:
+        waiter: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
+        try:
+            request = self.connected.session.execute_async(statement, timeout=DEADLINE_S)
+        except Exception as error:  # whatever the driver raises is translated
+            raise translated(error) from error
+        Answer(request, waiter, self._handover).listen()
+        return await waiter
+
+
+class Answer:
+    """Collects the pages of one answer, in the driver's thread, and hands them to the loop."""
+
+    __slots__ = ("_handover", "_request", "_rows", "_waiter")
+
+    def __init__(
+        self,
+        request: ResponseFuture,
+        waiter: "asyncio.Future[list[Row]]",
+        handover: Handover,
+    ) -> None:
+        self._request = request
+        self._waiter = waiter
+        self._handover = handover
+        self._rows: list[Row] = []
+
+    def listen(self) -> None:
+        """Have the driver call."""
+        self._request.add_callbacks(self._page, self._failed)
+
+    def _page(self, rows: list[Row] | None) -> None:
+        if self._request.has_more_pages:
+            self._rows += rows or ()
+            self._request.start_fetching_next_page()
+            return
+        found = [*self._rows, *(rows or ())] if self._rows else list(rows or ())
+        self._handover.give(((self._settle, found),))
+
+    def _failed(self, error: Exception) -> None:
+        self._handover.give(((self._refuse, error),))
+
+    def _settle(self, rows: list[Row]) -> None:
+        if not self._waiter.done():
+            self._waiter.set_result(rows)
+
+    def _refuse(self, error: Exception) -> None:
+        if not self._waiter.done():
+            failed = translated(error)
+            failed.__cause__ = error
+            self._waiter.set_exception(failed)
+
+
+async def all_of(awaited: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, run side by side. Raises what one of them raised, when all have ended."""
+    results = await asyncio.gather(*awaited, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]  # what is left are results

@@ -1,0 +1,316 @@
+"""The commit groups: whatever gathered while others are under way goes next, in order.
+
+A group is read for, decided, written to the outbox, made visible, answered. Up to GROUPS_IN_FLIGHT
+are under way at once: one that needs no reads is decided while those before it are written, any
+other waits for them, since what it reads must have what they wrote.
+
+Once its outbox row may be there, a group is written until it is done, however long the cluster is
+away: dropped, it could still appear. What took too long is not acknowledged, and is announced again
+when it has become visible.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from tradewire.adapters.scylla.apply import Outcome, apply_unit
+from tradewire.adapters.scylla.draft import Draft, Memory
+from tradewire.adapters.scylla.engine import Engine
+from tradewire.adapters.scylla.loads import ROUNDS, Loads, missing
+from tradewire.adapters.scylla.outbox import EventLog, Outbox
+from tradewire.adapters.scylla.redo import pack_draft, rows_of
+from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, Run
+from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
+from tradewire.domain.ids import MAX_ID, Clock
+from tradewire.domain.outbox import DomainEvent
+from tradewire.domain.types import Message
+from tradewire.domain.writes import NewMessage, Unit, Write
+
+UNITS_IN_FLIGHT = 10_000
+GROUP_UNITS = 512
+PATIENCE_S = 5.0
+"""How long a unit waits for its group to begin; then it is refused and was not stored."""
+
+LATE_S = 8.0
+"""A group slower than this is not acknowledged: a resume goes back 10 s, and no further."""
+
+RETRY_S = (0.05, 1.0)
+
+_log = structlog.get_logger(__name__)
+
+Done = Callable[[Outcome], None]
+OnGroup = Callable[[int, float], None]
+"""Hears of every commit group: its units, and the seconds that it took."""
+Announce = Callable[[list[tuple[str, Message]]], None]
+"""Tells of messages that became visible too late to be acknowledged."""
+
+
+class Waiting(Struct, gc=False):
+    """A unit that was appended; `since` in seconds."""
+
+    unit: Unit
+    done: Done
+    since: float
+
+
+class Group(Struct):
+    """A group under way.
+
+    Attributes:
+        least: the least id in it.
+    """
+
+    units: list[Waiting]
+    least: int
+    begun: float
+
+    @property
+    def late(self) -> bool:
+        """Whether it took so long that a resume may have missed it."""
+        return time.monotonic() - self.units[0].since > LATE_S
+
+
+class ScyllaJournal:
+    """See ports.Journal. It works for one run after another; between two it refuses everything."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        cell: str,
+        memory: Memory,
+        clock: Clock,
+        on_group: OnGroup,
+        announce: Announce,
+    ) -> None:
+        self._engine = engine
+        self._memory = memory
+        self._clock = clock
+        self._on_group = on_group
+        self._announce = announce
+        self._loads = Loads(engine)
+        self._log = EventLog(engine, cell, self._own_horizon)
+        self._waiting: deque[Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._groups: deque[Group] = deque()
+        self._places = asyncio.Semaphore(GROUPS_IN_FLIGHT)
+        self._written: asyncio.Task[None] | None = None
+        self._adding = asyncio.Lock()
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._run: Run | None = None
+        self._newest = 0
+        self._last_batch = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Units that were appended and are not done."""
+        return self._in_flight
+
+    @property
+    def last_batch(self) -> int:
+        """The last batch id that was written, or may have been."""
+        return self._last_batch
+
+    def begin(self, run: Run, newest: int) -> None:
+        """Take units for this run; `newest` is the greatest id in the store."""
+        self._memory.forget()
+        self._outbox = Outbox(self._engine, run.run)
+        self._newest = max(self._newest, newest)
+        self._last_batch = 0
+        self._run = run
+
+    def end(self) -> None:
+        """The run is over: refuse what comes, and what waits."""
+        self._run = None
+        self._refuse_waiting()
+
+    def append(self, unit: Unit, done: Done) -> None:
+        if self._run is None or not self._run.alive:
+            raise Unavailable
+        if self._in_flight >= UNITS_IN_FLIGHT:
+            raise Overloaded
+        self._in_flight += 1
+        self._idle.clear()
+        self._waiting.append(Waiting(unit, done, time.monotonic()))
+        self._wake.set()
+
+    async def events(self, after: int, limit: int) -> list[DomainEvent]:
+        return await self._log.read(after, limit)
+
+    async def newest_id(self) -> int:
+        return self._newest
+
+    def horizon(self, now_id: int) -> int:
+        """No event with an id up to this will still appear; `now_id`: an id issued just now."""
+        return min(self._least_pending(), now_id)
+
+    async def work(self) -> None:
+        """Commit group after group, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._places.acquire()
+                try:
+                    await self._begin_group()
+                except BaseException:
+                    self._places.release()
+                    raise
+
+    async def drained(self) -> None:
+        """Wait until nothing is in flight."""
+        await self._idle.wait()
+
+    # --- one group --------------------------------------------------------------------------------
+
+    async def _begin_group(self) -> None:
+        run, units = self._run, self._gather()
+        if run is None or not units:
+            self._places.release()
+            return
+        group = Group(units, min(_least_id(each.unit) for each in units), time.monotonic())
+        self._groups.append(group)
+        draft = Draft(self._memory, self._clock.now_ms())
+        try:
+            await self._read(draft, units)
+        except TradewireError as error:
+            self._finish(group, [error] * len(units))
+            return
+        except Exception:  # noqa: BLE001  # the groups after it must go on
+            _log.exception("a commit group could not be read for")
+            self._finish(group, [Unavailable()] * len(units))
+            return
+        if run is not self._run:
+            # Its ids are of a run that is over: they must not appear in the one that began since.
+            self._finish(group, [Unavailable()] * len(units))
+            return
+        outcomes = [apply_unit(draft, each.unit) for each in units]
+        draft.settle()
+        previous = self._written
+        self._written = asyncio.create_task(
+            self._write(group, run, draft, outcomes, previous), name="commit group"
+        )
+
+    def _gather(self) -> list[Waiting]:
+        """Units for a group; those that waited too long are refused."""
+        now = time.monotonic()
+        units: list[Waiting] = []
+        while self._waiting and len(units) < GROUP_UNITS:
+            each = self._waiting.popleft()
+            if self._run is None or not self._run.alive or now - each.since > PATIENCE_S:
+                self._answer(each, Unavailable())
+            else:
+                units.append(each)
+        return units
+
+    async def _read(self, draft: Draft, units: Sequence[Waiting]) -> None:
+        """Read what the group needs, after what was decided before is visible."""
+        for _ in range(ROUNDS):
+            wanted = {key for each in units for key in missing(draft, each.unit)}
+            if not wanted:
+                return
+            if self._written is not None:
+                await asyncio.wait((self._written,))
+            await self._loads.fetch(draft, wanted)
+
+    async def _write(
+        self,
+        group: Group,
+        run: Run,
+        draft: Draft,
+        outcomes: list[Outcome],
+        previous: "asyncio.Task[None] | None",
+    ) -> None:
+        durable = run is self._run and await self._make_durable(run, draft)
+        if previous is not None and not previous.done():
+            await asyncio.wait((previous,))
+        if not durable:
+            outcomes = [_unless_refused(outcome) for outcome in outcomes]
+        elif group.late:
+            self._announce([(tenant, message) for tenant, message, _ in draft.messages])
+            outcomes = [_unless_refused(outcome) for outcome in outcomes]
+        self._on_group(len(group.units), time.monotonic() - group.begun)
+        self._newest = max(self._newest, draft.newest)
+        self._finish(group, outcomes)
+
+    async def _make_durable(self, run: Run, draft: Draft) -> bool:
+        """Write a group until it is done; False when the run ended before: its fate is unknown."""
+        if not (draft.mutations or draft.placed):
+            return run.alive
+        batch_id = self._last_batch = max(draft.newest, self._last_batch + 1)
+        events, redo = pack_draft(draft)
+        outbox = self._outbox
+        # One after another: who finishes this run must find no gap before the last row.
+        async with self._adding:
+            added = await self._insist(run, lambda: outbox.add(batch_id, events, redo))
+        if not added:
+            return False
+        # From here on the group is anybody's to finish.
+        rows = rows_of(draft)
+        return await self._insist(run, lambda: self._engine.write(rows))
+
+    async def _insist(self, run: Run, attempt: Callable[[], Any]) -> bool:
+        """Do it until it succeeds while the run is alive; whether it did."""
+        pause = RETRY_S[0]
+        while run.alive:
+            try:
+                await attempt()
+            except TradewireError as error:
+                _log.warning("a commit group is held up", reason=str(error.__cause__ or error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_S[1])
+            else:
+                return run.alive
+        return False
+
+    def _finish(self, group: Group, outcomes: Sequence[Outcome]) -> None:
+        self._groups.remove(group)
+        self._places.release()
+        for each, outcome in zip(group.units, outcomes, strict=True):
+            self._answer(each, outcome)
+
+    def _answer(self, each: Waiting, outcome: Outcome) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+        try:
+            each.done(outcome)
+        except Exception:  # noqa: BLE001  # the others are owed their answers
+            _log.exception("a callback of the store failed")
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            self._answer(self._waiting.popleft(), Unavailable())
+
+    def _least_pending(self) -> int:
+        """One below the least id that is under way; one below MAX_ID when nothing is."""
+        waiting = next(
+            (least for each in self._waiting if (least := _least_id(each.unit)) < MAX_ID), MAX_ID
+        )
+        return min([waiting, *(group.least for group in self._groups)]) - 1
+
+    def _own_horizon(self) -> tuple[int, int]:
+        run = self._run.run if self._run is not None else 0
+        # What begins while the log is read is not told: a group may be there before an older one.
+        return run, self.horizon(self._clock.next_id())
+
+
+def _unless_refused(outcome: Outcome) -> Outcome:
+    return outcome if isinstance(outcome, TradewireError) else Unavailable()
+
+
+def _least_id(unit: Unit) -> int:
+    return min((_id_of(write) for write in unit.writes), default=MAX_ID)
+
+
+def _id_of(write: Write) -> int:
+    if isinstance(write, NewMessage):
+        return write.message.id
+    found: int = getattr(write, "change_id", 0) or getattr(write, "event_id", MAX_ID)
+    return found

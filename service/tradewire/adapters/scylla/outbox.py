@@ -1,0 +1,134 @@
+"""The outbox: a row a commit group, in partitions (slices) of bounded size; read over all runs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from tradewire.adapters.scylla.engine import Engine, all_of
+from tradewire.domain.ids import MAX_ID
+from tradewire.domain.outbox import DomainEvent
+from tradewire.domain.packing import unpack_events
+
+SLICE_BYTES = 32 << 20
+SLICE_ROWS = 20_000
+ROWS_READ = 16
+"""Groups read at a time of one run."""
+
+
+class RunRow(Struct, frozen=True):
+    """A run as it is registered.
+
+    Attributes:
+        run: its id, issued when it began.
+        horizon: no event with an id up to it will still appear in it.
+        finished: the last batch of a run that is over, None as long as it is not.
+    """
+
+    run: int
+    node: int
+    owner: str
+    horizon: int
+    finished: int | None
+
+
+async def registered(engine: Engine, cell: str) -> list[RunRow]:
+    """All runs of a cell."""
+    return [
+        RunRow(run, node, owner, horizon or run, finished)
+        for run, node, owner, horizon, finished in await engine.rows("RUNS", cell)
+        if node is not None
+    ]
+
+
+class Outbox:
+    """The part of one run that writes."""
+
+    def __init__(self, engine: Engine, run: int) -> None:
+        self._engine = engine
+        self._run = run
+        self._slice = 0
+        self._rows = 0
+        self._bytes = 0
+
+    async def add(self, batch_id: int, events: bytes, redo: bytes) -> None:
+        """Write a group's row; adding it again is harmless, as long as no other was added since.
+
+        Raises:
+            Unavailable, Overloaded: it may be there or not.
+        """
+        if not self._slice or self._rows >= SLICE_ROWS or self._bytes >= SLICE_BYTES:
+            await self._engine.rows("ADD_SLICE", self._run, batch_id)
+            self._slice, self._rows, self._bytes = batch_id, 0, 0
+        await self._engine.rows("ADD_BATCH", self._run, self._slice, batch_id, events, redo)
+        # Not before: tried again, it must go to the same slice.
+        self._rows += 1
+        self._bytes += len(events) + len(redo)
+
+
+async def last_batches(engine: Engine, run: int, count: int) -> list[tuple[int, int, bytes, bytes]]:
+    """The last rows of a run, the oldest first: slice, batch id, events, redo."""
+    slices = sorted(row[0] for row in await engine.rows("SLICES", run))
+    found: list[tuple[int, int, bytes, bytes]] = []
+    # The last slice may have been listed without a row being written.
+    for slice_ in slices[:-3:-1]:
+        rows = await engine.rows("LAST_BATCHES", run, slice_, count)
+        found += [(slice_, *row) for row in rows]
+    return sorted(found)[-count:]
+
+
+class EventLog:
+    """Reads the domain events of all runs of a cell, in the order of ids.
+
+    Args:
+        own: the run of this node, and up to which id its events are all there.
+    """
+
+    def __init__(self, engine: Engine, cell: str, own: Callable[[], tuple[int, int]]) -> None:
+        self._engine = engine
+        self._cell = cell
+        self._own = own
+
+    async def read(self, after: int, limit: int) -> list[DomainEvent]:
+        """Events with ids above `after`; none beyond the horizon of any run."""
+        run, horizon = self._own()
+        runs = await registered(self._engine, self._cell)
+        for each in runs:
+            if each.finished is None and each.run != run:
+                horizon = min(horizon, each.horizon)
+        relevant = [each for each in runs if each.finished is None or each.finished > after]
+        parts = await all_of([self._of_run(each, after, limit) for each in relevant])
+        # A run that holds more than was read bounds what may be told of the others.
+        horizon = min([horizon, *(end for _, end in parts)])
+        events = sorted(
+            (event for found, _ in parts for event in found if event.id <= horizon),
+            key=lambda event: event.id,
+        )
+        return events[:limit]
+
+    async def _of_run(
+        self, run: RunRow, after: int, limit: int
+    ) -> tuple[Sequence[DomainEvent], int]:
+        """The oldest events of a run, at least `limit` if it has them; up to which id."""
+        found: list[DomainEvent] = []
+        end = MAX_ID if run.finished is None else run.finished
+        for slice_ in await self._slices(run.run, after):
+            place = after
+            while rows := await self._rows(run.run, slice_, place):
+                for batch_id, events in rows:
+                    if batch_id > end:
+                        return found, MAX_ID
+                    place = batch_id
+                    found += [each for each in unpack_events(events) if each.id > after]
+                if len(found) >= limit:
+                    return found, place
+        return found, MAX_ID
+
+    async def _slices(self, run: int, after: int) -> list[int]:
+        """The slices that may hold something above an id."""
+        slices = sorted(row[0] for row in await self._engine.rows("SLICES", run))
+        older = [slice_ for slice_ in slices if slice_ <= after]
+        return older[-1:] + slices[len(older) :]
+
+    async def _rows(self, run: int, slice_: int, after: int) -> list[tuple[Any, ...]]:
+        return await self._engine.rows("BATCHES", run, slice_, after, ROWS_READ)

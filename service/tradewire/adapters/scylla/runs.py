@@ -1,0 +1,231 @@
+"""Lives of nodes: one begins with a node number and an id; who outlives it finishes it."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from tradewire.adapters.scylla.batches import Mutation
+from tradewire.adapters.scylla.draft import scopes
+from tradewire.adapters.scylla.engine import Engine, all_of
+from tradewire.adapters.scylla.layout import Timestamps, period_of, slot_of
+from tradewire.adapters.scylla.lease import Lease, holder_of, node_name, run_name, take_node
+from tradewire.adapters.scylla.loads import stored_message
+from tradewire.adapters.scylla.outbox import RunRow, last_batches, registered
+from tradewire.adapters.scylla.redo import Group, pack_group, unpack_group
+from tradewire.adapters.scylla.rooms import Rooms
+from tradewire.domain.ids import Clock, id_at
+from tradewire.domain.types import Message
+from tradewire.ports import LateMessage
+
+GROUPS_IN_FLIGHT = 2
+"""Groups of a run that may be durable and not yet visible: as many are finished after its end."""
+
+TAKEOVER_S = 60
+FORGOTTEN_AFTER_MS = 8 * 86_400_000
+DROPPED_DEADLINE_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+OnLate = Callable[[LateMessage], None]
+
+
+class Run:
+    """The life of this node: its node number, and the lease that it lasts by."""
+
+    def __init__(self, engine: Engine, cell: str, run: int, node: int, lease: Lease) -> None:
+        self._engine = engine
+        self._cell = cell
+        self.run = run
+        self.node = node
+        self._lease = lease
+
+    @property
+    def alive(self) -> bool:
+        """Whether ids may be issued and sends acknowledged at this moment."""
+        return self._lease.held
+
+    @classmethod
+    async def begin(
+        cls, engine: Engine, cell: str, clock: Clock, owner: str, lease_s: int
+    ) -> "Run":
+        """Begin a life: the clock issues ids of its node number from now on.
+
+        It is registered before the newest id is read, so that no event appears below one that a
+        reader has seen.
+
+        Raises:
+            StoreError: there is no free node number.
+            Unavailable: the cluster did not answer.
+        """
+        holder = f"{owner}/{random.getrandbits(64):016x}"
+        node, lease = await take_node(engine, cell, holder, lease_s)
+        clock.move_to(node)
+        run = clock.next_id()
+        await engine.rows("ADD_RUN", cell, run, node, holder, run)
+        clock.observe(await newest_batch(engine, cell))
+        return cls(engine, cell, run, node, lease)
+
+    async def keep(self, horizon: int) -> bool:
+        """Live on, telling the others up to which id all events are there; False: it is over.
+
+        Raises:
+            Unavailable: the cluster did not answer.
+        """
+        if not await self._lease.keep():
+            return False
+        await self._engine.rows("MOVE_HORIZON", self._cell, self.run, horizon)
+        return True
+
+    async def end(self, last_batch: int) -> None:
+        """End it in good order: nobody has to finish anything."""
+        async with asyncio.timeout(DROPPED_DEADLINE_S):
+            await self._engine.rows("FINISH_RUN", self._cell, self.run, last_batch)
+            await self._lease.drop()
+
+
+async def newest_batch(engine: Engine, cell: str) -> int:
+    """The greatest batch id of all runs, 0 when there is none."""
+    runs = await registered(engine, cell)
+    newest = await all_of([_newest_of(engine, each) for each in runs])
+    return max(newest, default=0)
+
+
+async def _newest_of(engine: Engine, run: RunRow) -> int:
+    if run.finished is not None:
+        return run.finished
+    batches = await last_batches(engine, run.run, 1)
+    return batches[-1][1] if batches else 0
+
+
+class Takeover:
+    """Finishes what dead nodes left: makes their last groups visible, and ends their runs."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        cell: str,
+        rooms: Rooms,
+        clock: Clock,
+        timestamps: Timestamps,
+        on_late: OnLate,
+    ) -> None:
+        self._engine = engine
+        self._cell = cell
+        self._rooms = rooms
+        self._clock = clock
+        self._timestamps = timestamps
+        self._on_late = on_late
+
+    async def look(self, own: int) -> None:
+        """Finish every run whose node is dead.
+
+        Raises:
+            Unavailable, Overloaded: the cluster did not answer; look again later.
+        """
+        for run in await registered(self._engine, self._cell):
+            if run.finished is None and run.run != own:
+                await self._finish_if_dead(run)
+            elif (
+                run.run < id_at(self._clock.now_ms() - FORGOTTEN_AFTER_MS)
+                and run.finished is not None
+            ):
+                await self._engine.rows("FORGET_RUN", self._cell, run.run)
+
+    async def announce(self, late: Sequence[tuple[str, Message]]) -> None:
+        """Tell the members of messages that became visible after younger ones."""
+        for each in await self._record(late):
+            self._on_late(each)
+
+    async def _record(self, late: Sequence[tuple[str, Message]]) -> list[LateMessage]:
+        """Have those hear of it who resume; what is to be told to those who are connected."""
+        told: list[LateMessage] = []
+        for tenant, message in late:
+            room = await self._rooms.read(tenant, message.conversation_id)
+            if room is None:
+                continue
+            change_id = self._clock.next_id()
+            timestamp = self._timestamps.after(change_id)
+            slot = slot_of(change_id)
+            place = (tenant, room.conversation_id, room.bucket(change_id))
+            change = (change_id, "MessageReceived", message.message_id, "", timestamp)
+            rows: list[Mutation] = [("ADD_CHANGE", (*place, *change))]
+            if not room.crowded_at:
+                for scope in (each for user in room.roles for each in scopes(room, user)):
+                    period = (tenant, scope, period_of(slot))
+                    rows.append(("ADD_PERIOD", (*period, timestamp)))
+                    rows.append(("TOUCH", (*period, slot, room.conversation_id, timestamp)))
+            await self._engine.write(rows)
+            told.append(LateMessage(tenant, message, change_id, tuple(room.roles)))
+        return told
+
+    async def _finish_if_dead(self, run: RunRow) -> None:
+        name = node_name(self._cell, run.node)
+        if await self._holder(name) == run.owner:
+            return
+        # Read again, with whatever transaction is under way on it settled.
+        if await holder_of(self._engine, name) == run.owner:
+            return
+        holder = f"{run.owner}/{random.getrandbits(64):016x}"
+        lease = Lease(self._engine, run_name(self._cell, run.run), holder, TAKEOVER_S)
+        if await lease.take():
+            _log.warning("finishing the run of a dead node", run=run.run, node=run.node)
+            await self._finish(run)
+
+    async def _holder(self, name: str) -> str | None:
+        row = await self._engine.row("LEASE", name)
+        return None if row is None else row[0]
+
+    async def _finish(self, run: RunRow) -> None:
+        """Make the last groups of a run visible, then end it."""
+        batches = await last_batches(self._engine, run.run, GROUPS_IN_FLIGHT + 1)
+        for slice_, batch_id, events, redo in batches:
+            group = await self._without_retried(run, slice_, unpack_group(batch_id, events, redo))
+            # First, since who goes on after a crash in between takes for told what is visible.
+            told = await self._record(await self._invisible(group))
+            await self._engine.write(list(group.rows()))
+            for each in told:
+                self._on_late(each)
+        last = batches[-1][1] if batches else 0
+        await self._engine.rows("FINISH_RUN", self._cell, run.run, last)
+
+    async def _without_retried(self, run: RunRow, slice_: int, group: Group) -> Group:
+        """Without messages that their senders have sent again since, on another node: nobody was
+        told of these, and those were acknowledged.
+        """
+        retried = {
+            message.id
+            for tenant, message, placed in group.sent()
+            if message.key is not None and await self._taken(tenant, message, placed.bucket)
+        }
+        if not retried:
+            return group
+        group = group.without(retried)
+        row = (run.run, slice_, group.batch_id, *pack_group(group))
+        await self._engine.rows("ADD_BATCH", *row)
+        return group
+
+    async def _taken(self, tenant: str, message: Message, bucket: int) -> bool:
+        """Whether another message has this one's key, and this one is not there."""
+        rows = await all_of(
+            [
+                self._engine.rows(
+                    *("KEY", tenant, message.conversation_id, each),
+                    *(message.sender_id, message.key),
+                )
+                for each in (bucket, bucket + 1)
+            ]
+        )
+        ids = {row[0] for found in rows for row in found}
+        return bool(ids) and message.id not in ids
+
+    async def _invisible(self, group: Group) -> list[tuple[str, Message]]:
+        """The messages of a group that are not there yet."""
+        found: list[tuple[str, Message]] = []
+        for tenant, message, _ in group.sent():
+            room = await self._rooms.get(tenant, message.conversation_id)
+            if room is not None and await stored_message(self._engine, room, message.id) is None:
+                found.append((tenant, message))
+        return found

@@ -1,0 +1,387 @@
+"""The settings: one table that is parsed, shown by `tradewire config`, and printed in the docs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from tradewire.adapters.scylla.options import Options
+from tradewire.config import parsing
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The effective settings; `_s` is seconds. What each means stands in `SETTINGS`."""
+
+    host: str
+    port: int
+    data_dir: Path
+    store: Literal["sqlite", "scylla"]
+    events: Literal["embedded"]
+    workers: int
+    drain_s: float
+    service_name: str
+    cell_id: str
+    scylla_hosts: tuple[tuple[str, int], ...]
+    scylla_keyspace: str
+    scylla_datacenter: str | None
+    scylla_username: str | None
+    scylla_password: str | None
+    scylla_replication_factor: int
+    scylla_tls: bool
+    scylla_ca_file: Path | None
+    node_lease_s: float
+    jwt_secret: str | None
+    jwt_public_key: str | None
+    jwt_jwks_url: str | None
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_leeway_s: float
+    messages_per_second: int
+    commands_per_second: int
+    connections_per_device: int
+    connections_per_user: int
+    catalog_required: bool
+    log_level: str
+    log_format: Literal["auto", "json", "text"]
+
+
+class SettingsError(Exception):
+    """What is wrong with the settings: every (name, fault) at once."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__("\n".join(f"{name}: {fault}" for name, fault in faults))
+        self.faults = faults
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting: its variable, its field in `Settings`, and how its text becomes a value.
+
+    A variable that is empty counts as not set; `default` is parsed like any other text.
+    """
+
+    name: str
+    field: str
+    default: str
+    parse: Callable[[str], Any]
+    unit: str
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("LISTEN_HOST", "host", "127.0.0.1", str, "", "Address to listen on."),
+    Setting(
+        "LISTEN_PORT",
+        "port",
+        "8080",
+        parsing.whole(0, 65535),
+        "",
+        "Port to listen on; 0 takes a free one.",
+    ),
+    Setting("DATA_DIR", "data_dir", "data", Path, "", "Folder of the embedded store."),
+    Setting(
+        "STORE",
+        "store",
+        "sqlite",
+        parsing.one_of("sqlite", "scylla"),
+        "",
+        "Where messages are kept; where SCYLLA_HOSTS is set, scylla is the default.",
+    ),
+    Setting(
+        "EVENTS",
+        "events",
+        "embedded",
+        parsing.only("embedded", "kafka"),
+        "",
+        "Where domain events go.",
+    ),
+    Setting("WORKERS", "workers", "1", parsing.workers, "processes", "Processes that serve."),
+    Setting(
+        "DRAIN_SECONDS",
+        "drain_s",
+        "10",
+        parsing.seconds(600),
+        "s",
+        "How long a stopping server spreads the reconnects of its clients.",
+    ),
+    Setting("SERVICE_NAME", "service_name", "tradewire", parsing.name, "", "Name in the logs."),
+    Setting(
+        "CELL_ID",
+        "cell_id",
+        "default",
+        parsing.name,
+        "",
+        "Name of this installation; in `ce_source`.",
+    ),
+    Setting(
+        "SCYLLA_HOSTS",
+        "scylla_hosts",
+        "",
+        parsing.hosts,
+        "",
+        "Some nodes of the ScyllaDB or Cassandra cluster: `host[:port],…`, port 9042 if not given.",
+    ),
+    Setting(
+        "SCYLLA_KEYSPACE",
+        "scylla_keyspace",
+        "tradewire",
+        parsing.keyspace,
+        "",
+        "Keyspace of the tables; `tradewire migrate up` makes it.",
+    ),
+    Setting(
+        "SCYLLA_DATACENTER",
+        "scylla_datacenter",
+        "",
+        parsing.text_or_none,
+        "",
+        "Datacenter whose nodes are asked; not set, those of all.",
+    ),
+    Setting(
+        "SCYLLA_USERNAME",
+        "scylla_username",
+        "",
+        parsing.text_or_none,
+        "",
+        "Who logs in to the cluster.",
+    ),
+    Setting(
+        "SCYLLA_PASSWORD",
+        "scylla_password",
+        "",
+        parsing.text_or_none,
+        "",
+        "Password of that user.",
+        secret=True,
+    ),
+    Setting(
+        "SCYLLA_REPLICATION_FACTOR",
+        "scylla_replication_factor",
+        "3",
+        parsing.whole(1, 9),
+        "copies",
+        "Copies in each datacenter, of a keyspace that is made.",
+    ),
+    Setting(
+        "SCYLLA_TLS", "scylla_tls", "false", parsing.flag, "", "Connect to the cluster in TLS."
+    ),
+    Setting(
+        "SCYLLA_CA_FILE",
+        "scylla_ca_file",
+        "",
+        parsing.certificates,
+        "",
+        "PEM file of the authorities that sign the nodes' certificates; else those of the system.",
+    ),
+    Setting(
+        "NODE_LEASE_SECONDS",
+        "node_lease_s",
+        "10",
+        parsing.seconds(60, least=2),
+        "s",
+        "How long a node may be silent before another one finishes its work.",
+    ),
+    Setting(
+        "JWT_SECRET",
+        "jwt_secret",
+        "",
+        parsing.secret,
+        "",
+        "Secret of HS256 tokens, 32 bytes or more; with no key at all one is made on first start.",
+        secret=True,
+    ),
+    Setting(
+        "JWT_PUBLIC_KEY",
+        "jwt_public_key",
+        "",
+        parsing.pem,
+        "",
+        "Public key of RS256, ES256 or EdDSA tokens: PEM, or the path of a PEM file.",
+    ),
+    Setting(
+        "JWT_JWKS_URL",
+        "jwt_jwks_url",
+        "",
+        parsing.key_address,
+        "",
+        "Address of the key set of tokens.",
+    ),
+    Setting(
+        "JWT_ISSUER",
+        "jwt_issuer",
+        "",
+        parsing.text_or_none,
+        "",
+        "The `iss` that a token must carry.",
+    ),
+    Setting(
+        "JWT_AUDIENCE",
+        "jwt_audience",
+        "",
+        parsing.text_or_none,
+        "",
+        "The `aud` that a token must carry.",
+    ),
+    Setting(
+        "JWT_LEEWAY",
+        "jwt_leeway_s",
+        "5",
+        parsing.seconds(300),
+        "s",
+        "Clock difference that is forgiven.",
+    ),
+    Setting(
+        "MESSAGES_PER_SECOND",
+        "messages_per_second",
+        "10",
+        parsing.whole(0, 1_000_000),
+        "1/s",
+        "Messages of one user, with a burst of 5 s' worth; 0 is no limit.",
+    ),
+    Setting(
+        "COMMANDS_PER_SECOND",
+        "commands_per_second",
+        "100",
+        parsing.whole(0, 1_000_000),
+        "1/s",
+        "Commands of one connection; 0 is no limit.",
+    ),
+    Setting(
+        "CONNECTIONS_PER_DEVICE",
+        "connections_per_device",
+        "1",
+        parsing.whole(1, 1000),
+        "",
+        "Sockets of one device; a newer one replaces the oldest.",
+    ),
+    Setting(
+        "CONNECTIONS_PER_USER",
+        "connections_per_user",
+        "10",
+        parsing.whole(1, 100_000),
+        "",
+        "Sockets of one user; more are refused.",
+    ),
+    Setting(
+        "CATALOG_REQUIRED",
+        "catalog_required",
+        "false",
+        parsing.flag,
+        "",
+        "Refuse conversations about products that the catalogue does not know.",
+    ),
+    Setting(
+        "LOG_LEVEL",
+        "log_level",
+        "info",
+        parsing.one_of("debug", "info", "warning", "error"),
+        "",
+        "Least severity that is logged.",
+    ),
+    Setting(
+        "LOG_FORMAT",
+        "log_format",
+        "auto",
+        parsing.one_of("auto", "json", "text"),
+        "",
+        "How logs are written; auto is text for a terminal, else json.",
+    ),
+)
+
+_PAIRED = (("SCYLLA_USERNAME", "SCYLLA_PASSWORD"), ("SCYLLA_PASSWORD", "SCYLLA_USERNAME"))
+
+
+def load_settings(environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
+    """The settings of the environment, replaced by those `overrides` (by field) that are not None.
+
+    Raises:
+        SettingsError: with every fault there is.
+    """
+    given = {setting.name: _given(setting, environ, overrides) for setting in SETTINGS}
+    if given["SCYLLA_HOSTS"] and not given["STORE"]:
+        given["STORE"] = "scylla"
+    values: dict[str, Any] = {}
+    faults: list[tuple[str, str]] = []
+    if environ.get("KAFKA_BROKERS") and not given["EVENTS"]:
+        fault = "asks for an engine not in this version; unset it, or set EVENTS=embedded"
+        faults.append(("KAFKA_BROKERS", fault))
+    for setting in SETTINGS:
+        try:
+            values[setting.name] = setting.parse(given[setting.name] or setting.default)
+        except ValueError as error:
+            faults.append((setting.name, str(error)))
+    faults += _contradictions(values)
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**{setting.field: values[setting.name] for setting in SETTINGS})
+
+
+def _given(setting: Setting, environ: Mapping[str, str], overrides: Mapping[str, object]) -> str:
+    override = overrides.get(setting.field)
+    return environ.get(setting.name, "").strip() if override is None else str(override)
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with values that are each right alone; one that is missing is not judged."""
+    if values.get("STORE") == "scylla" and values.get("SCYLLA_HOSTS") == ():
+        yield "SCYLLA_HOSTS", "must name nodes of the cluster when STORE=scylla"
+    for name, other in _PAIRED:
+        if name in values and values[name] is None and values.get(other):
+            yield name, f"is not set, but {other} is"
+    if values.get("SCYLLA_CA_FILE") and values.get("SCYLLA_TLS") is False:
+        yield "SCYLLA_CA_FILE", "is for connections in TLS: set SCYLLA_TLS=true"
+
+
+def scylla_options(settings: Settings) -> Options:
+    """How the settings say that the cluster is reached."""
+    return Options(
+        hosts=settings.scylla_hosts,
+        keyspace=settings.scylla_keyspace,
+        datacenter=settings.scylla_datacenter,
+        username=settings.scylla_username,
+        password=settings.scylla_password,
+        replication_factor=settings.scylla_replication_factor,
+        tls=settings.scylla_tls,
+        ca_file=str(settings.scylla_ca_file or ""),
+    )
+
+
+def describe(settings: Settings) -> str:
+    """The effective settings, a line each, as `NAME=value`; secrets are masked."""
+    return "".join(f"{setting.name}={_shown(setting, settings)}\n" for setting in SETTINGS)
+
+
+def _shown(setting: Setting, settings: Settings) -> str:
+    value = getattr(settings, setting.field)
+    if value is None:
+        return ""
+    if setting.secret:
+        return "********"
+    if isinstance(value, tuple):
+        return ",".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in value
+        )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value).strip().replace("\n", "\\n")
+
+
+def settings_table() -> str:
+    """The page `docs/reference/settings.md`."""
+    rows = "".join(
+        f"| `{setting.name}` | {_code(setting.default)} | {setting.unit} | {setting.meaning} |\n"
+        for setting in SETTINGS
+    )
+    return (
+        "# Settings\n\n"
+        "Environment variables; an empty one counts as not set. Options of `tradewire serve` win"
+        " over them.\n`tradewire config` prints what is in effect, with secrets masked."
+        " This page is written by `make docs`.\n\n"
+        "| name | default | unit | meaning |\n| --- | --- | --- | --- |\n"
+        f"{rows}"
+    )
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""

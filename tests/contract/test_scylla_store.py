@@ -1,0 +1,42 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.engines import Keyspace
+from tradewire.adapters.scylla.store import ScyllaStore
+from tradewire.domain.ids import Clock
+from tradewire.ports import Store
+from tradewire.testing.clock import ManualClock
+from tradewire.testing.store_contract import DurableContract, Reopen, StoreContract
+
+LEASE_S = 60.0
+
+
+class TestScyllaStore(StoreContract, DurableContract):
+    @pytest.fixture
+    async def store(self, keyspace: Keyspace, time: ManualClock) -> AsyncIterator[Store]:
+        await keyspace.clear()
+        store = self._store(keyspace, time)
+        await store.open()
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def reopen(
+        self, store: Store, keyspace: Keyspace, time: ManualClock
+    ) -> AsyncIterator[Reopen]:
+        reopened: list[Store] = []
+
+        async def reopen() -> Store:
+            await store.close()
+            again = self._store(keyspace, time)
+            await again.open()
+            reopened.append(again)
+            return again
+
+        yield reopen
+        for again in reopened:
+            await again.close()
+
+    def _store(self, keyspace: Keyspace, time: ManualClock) -> ScyllaStore:
+        return ScyllaStore(keyspace.options, cell="cell", clock=Clock(time), lease_s=LEASE_S)

@@ -1,0 +1,198 @@
+"""Commit groups, takeovers and readers in the order that is hardest for them, each time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.engines import Keyspace
+from tests.integration.test_scylla_nodes import Node, Start, eventually, finished
+from tradewire.adapters.scylla import runs
+from tradewire.adapters.scylla.engine import Engine
+from tradewire.adapters.scylla.rooms import AGE_S
+from tradewire.domain.errors import Unavailable
+
+SOON_S = 0.2
+"""Longer than anything takes that is not held back."""
+
+Matches = Callable[[tuple[Any, ...]], bool]
+
+
+class Gate:
+    """Holds single requests of a node, before they go out or until they have come back."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._rows, self._write = engine.rows, engine.write
+        self._held: dict[str, list[tuple[asyncio.Event, bool]]] = {}
+        engine.rows = self._gated_rows  # type: ignore[method-assign]
+        engine.write = self._gated_write  # type: ignore[method-assign]
+
+    def hold(self, name: str, *, answer: bool = False) -> asyncio.Event:
+        """Hold the next statement of this name, or its answer, until the event is set. All rows
+        that are written together count as BATCH.
+        """
+        event = asyncio.Event()
+        self._held.setdefault(name, []).append((event, answer))
+        return event
+
+    async def _gated_rows(self, name: str, *values: Any) -> Any:
+        return await self._pass(name, lambda: self._rows(name, *values))
+
+    async def _gated_write(self, mutations: Any) -> None:
+        await self._pass("BATCH", lambda: self._write(mutations))
+
+    async def _pass(self, name: str, request: Callable[[], Awaitable[Any]]) -> Any:
+        held = self._held.get(name)
+        if not held:
+            return await request()
+        event, answer = held.pop(0)
+        if answer:
+            result = await request()
+            await event.wait()
+            return result
+        await event.wait()
+        return await request()
+
+
+@pytest.fixture
+async def start(keyspace: Keyspace) -> AsyncIterator[Start]:
+    """Starts nodes on an empty keyspace."""
+    await keyspace.clear()
+    async with AsyncExitStack() as stack:
+
+        async def started() -> Node:
+            node = Node(keyspace)
+            await node.store.open()
+            stack.push_async_callback(node.store.close)
+            return node
+
+        yield started
+
+
+async def texts_read_on(node: Node, after: int, limit: int) -> list[str]:
+    """The texts that the log tells of, read page by page."""
+    texts: list[str] = []
+    while events := await node.store.journal.events(after, limit):
+        after = events[-1].id
+        texts += [event.data.message.text for event in events if event.type == "MessageSent"]
+    return texts
+
+
+async def test_who_reads_the_log_is_told_of_no_group_before_an_older_one(start: Start) -> None:
+    node = await start()
+    room = await node.shop.direct()
+    first = await node.shop.send(room, text="first")
+    gate = Gate(node.store.engine)
+    known = gate.hold("RUNS", answer=True)
+    reading = asyncio.create_task(node.store.journal.events(first.id, 100))
+    await asyncio.sleep(SOON_S)
+    slow = gate.hold("ADD_BATCH")
+    sending = [node.shop.append(node.shop.message(room, text="slow", key="s", fresh=True))]
+    await asyncio.sleep(SOON_S)
+    sending.append(node.shop.append(node.shop.message(room, text="quick", key="q", fresh=True)))
+    await asyncio.sleep(SOON_S)
+    known.set()
+    told = await reading
+    slow.set()
+    await asyncio.gather(*sending)
+    texts = [event.data.message.text for event in told]
+    texts += await texts_read_on(node, told[-1].id if told else first.id, 100)
+    assert texts == ["slow", "quick"]
+
+
+async def test_groups_that_begin_a_slice_at_once_are_all_in_the_log(start: Start) -> None:
+    node = await start()
+    room = await node.shop.direct()
+    gate = Gate(node.store.engine)
+    node.store.journal._outbox._slice = 0
+    slow = gate.hold("ADD_SLICE", answer=True)
+    sending = []
+    for text in ("1", "2"):
+        message = node.shop.message(room, text=text, key=text, fresh=True)
+        sending.append(node.shop.append(message))
+        await asyncio.sleep(SOON_S)
+    slow.set()
+    await asyncio.gather(*sending)
+    await node.shop.send(room, text="3", key="3", fresh=True)
+    assert await texts_read_on(node, 0, 1) == ["1", "2", "3"]
+
+
+async def test_a_group_of_a_former_run_is_not_written_in_the_next(start: Start) -> None:
+    node = await start()
+    room = await node.shop.direct()
+    await node.shop.send(room, text="before")
+    run = node.store._run
+    assert run is not None
+    gate = Gate(node.store.engine)
+    slow = gate.hold("KEY", answer=True)
+    sending = node.shop.append(node.shop.message(room, text="old", key="k"))
+    await asyncio.sleep(SOON_S)
+    await node.store.engine.decide("DROP_LEASE", run._lease.name, run._lease._holder)
+
+    async def lives_anew() -> bool:
+        return node.store._run not in {None, run}
+
+    await eventually(lives_anew, "another run")
+    slow.set()
+    assert isinstance(await sending, Unavailable)
+    await node.shop.send(room, text="after")
+    assert await node.shop.texts(room) == ["before", "after"]
+
+
+def die_after_writing(node: Node, message_id: int) -> None:
+    """Once a message is written, nothing more reaches the cluster."""
+    engine = node.store.engine
+    write = engine.write
+
+    def refuse(_: str) -> None:
+        raise Unavailable
+
+    async def written(mutations: Any) -> None:
+        await write(mutations)
+        if any(name == "ADD_MESSAGE" and message_id in values for name, values in mutations):
+            engine.on_statement = refuse
+
+    engine.write = written  # type: ignore[method-assign]
+
+
+async def test_what_an_heir_made_visible_before_it_died_is_announced(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "TAKEOVER_S", 3)
+    dying, heir, other = [await start() for _ in range(3)]
+    other.stop_at("TAKE_LEASE")
+    room = await dying.shop.direct()
+    before = await dying.shop.send(room, text="before")
+    dying.stop_at("BATCH")
+    late = dying.shop.message(room, text="late", key="k")
+    sending = dying.shop.append(late)
+    await asyncio.sleep(SOON_S)
+    die_after_writing(heir, late.message.id)
+    await dying.die()
+
+    async def visible() -> bool:
+        return await other.shop.texts(room) == ["before", "late"]
+
+    await eventually(visible, "made visible")
+    await heir.die()
+    after = await other.shop.send(room, "bob", "after")
+    other.store.engine.on_statement = None
+    await eventually(lambda: finished(other), "all runs finished")
+    assert isinstance(await sending, Unavailable)
+    missed = await other.shop.missed("bob", after.id - (1 << 22))
+    changes = (await other.shop.missed("bob", before.id)).changes
+    assert [message.text for message in missed.messages] == ["after"]
+    assert [change.kind for change in changes] == ["MessageReceived"]
+
+
+async def test_a_conversation_is_not_forgotten_between_a_look_and_a_decision(start: Start) -> None:
+    node = await start()
+    room = await node.shop.direct()
+    ticks = count(step=AGE_S * 0.55)
+    node.store.journal._memory.rooms._now = lambda: next(ticks)
+    for number in range(4):
+        await node.shop.send(room, text="fresh", key=str(number), fresh=True)
+        await node.shop.send(room, text="looked up", key=f"{number} again")
