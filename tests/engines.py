@@ -1,15 +1,38 @@
 """Keyspaces on the real engine, for tests."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from uuid import uuid4
 
-import cassandra.cluster
+import pytest
+from cassandra.query import PreparedStatement
 
-from tradewire.adapters.scylla import schema
-from tradewire.adapters.scylla.cluster import connect
+from tradewire.adapters.scylla import engine, schema
+from tradewire.adapters.scylla.cluster import Connected, connect
 from tradewire.adapters.scylla.options import Options
+
+
+class Lasting(Connected):
+    """A connection that nodes of this process have in turn: to connect and to prepare takes longer
+    than most tests.
+    """
+
+    def __init__(self, options: Options) -> None:
+        first = connect(options, keyspace=False)
+        super().__init__(first._cluster, first.session, options)
+        self._kept: dict[str, PreparedStatement] = {}
+
+    def prepare(self, texts: Mapping[str, str]) -> dict[str, PreparedStatement]:
+        self._kept = self._kept or super().prepare(texts)
+        return self._kept
+
+    def close(self) -> None:
+        """It lasts: `end` closes it."""
+
+    def end(self) -> None:
+        """Close it."""
+        super().close()
 
 
 class Keyspace:
@@ -19,9 +42,20 @@ class Keyspace:
         options: how to reach it.
     """
 
-    def __init__(self, options: Options, session: cassandra.cluster.Session) -> None:
+    def __init__(self, options: Options, lasting: Lasting) -> None:
         self.options = options
-        self._session = session
+        self._lasting = lasting
+        self._session = lasting.session
+
+    def lend(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the nodes of this process share one connection."""
+
+        def lent(options: Options, *, keyspace: bool = True) -> Connected:
+            if options == self.options:
+                return self._lasting
+            return connect(options, keyspace=keyspace)
+
+        monkeypatch.setattr(engine, "connect", lent)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -33,19 +67,22 @@ class Keyspace:
             "SCYLLA_REPLICATION_FACTOR": str(options.replication_factor),
         }
 
-    async def clear(self) -> None:
-        """Remove all rows."""
-        await asyncio.to_thread(self._clear)
+    async def clear(self, *tables: str) -> None:
+        """Remove all rows of these tables, or of all; it takes long for many."""
+        await asyncio.to_thread(self._clear, tables or self._tables())
 
-    def _clear(self) -> None:
+    def _clear(self, tables: Iterable[str]) -> None:
+        keyspace = self.options.keyspace
+        waiting = [self._session.execute_async(f"TRUNCATE {keyspace}.{table}") for table in tables]
+        for each in waiting:
+            each.result()
+
+    def _tables(self) -> list[str]:
         rows = self._session.execute(
             "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s",
             (self.options.keyspace,),
         )
-        tables = [name for (name,) in rows if not name.startswith("schema_")]
-        waiting = [self._session.execute_async(f"TRUNCATE {table}") for table in tables]
-        for each in waiting:
-            each.result()
+        return [name for (name,) in rows if not name.startswith("schema_")]
 
 
 @contextmanager
@@ -58,9 +95,9 @@ def keyspace_on(hosts: tuple[str, ...], replication_factor: int = 1) -> Iterator
         replication_factor=replication_factor,
     )
     schema.up(options, lambda _: None)
-    connected = connect(options)
+    lasting = Lasting(options)
     try:
-        yield Keyspace(options, connected.session)
-        connected.session.execute(f"DROP KEYSPACE {options.keyspace}", timeout=30.0)
+        yield Keyspace(options, lasting)
+        lasting.session.execute(f"DROP KEYSPACE {options.keyspace}", timeout=30.0)
     finally:
-        connected.close()
+        lasting.end()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.engines import Keyspace, keyspace_on
 from tests.fault.conftest import seed, tell
+from tradewire.adapters.scylla.cluster import DRIVER_ERRORS
 from tradewire.ports import StoreError
 from tradewire.testing.engines import Cassandra, EngineMissing, cassandra
 
@@ -43,8 +44,13 @@ def database(tell: Callable[[str], None]) -> Iterator[Cassandra]:
 @pytest.fixture
 def chaos_keyspace(database: Cassandra) -> Iterator[Keyspace]:
     """A keyspace with a copy on each of its nodes."""
-    with ExitStack() as stack:
+    stack = ExitStack()
+    try:
         yield _made(database.hosts, stack)
+    finally:
+        # The cluster as a whole is gone in a moment.
+        with suppress(*DRIVER_ERRORS):
+            stack.close()
 
 
 def _made(hosts: tuple[str, ...], stack: ExitStack) -> Keyspace:

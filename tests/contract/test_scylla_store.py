@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
@@ -13,23 +14,32 @@ LEASE_S = 60.0
 
 
 class TestScyllaStore(StoreContract, DurableContract):
+    """The tests share a keyspace: each has a tenant and a cell of its own."""
+
     @pytest.fixture
-    async def store(self, keyspace: Keyspace, time: ManualClock) -> AsyncIterator[Store]:
-        await keyspace.clear()
-        store = self._store(keyspace, time)
+    def tenant(self) -> str:
+        return f"t-{uuid4().hex[:12]}"
+
+    @pytest.fixture
+    async def store(
+        self, keyspace: Keyspace, time: ManualClock, tenant: str
+    ) -> AsyncIterator[Store]:
+        # The one list that all tenants share.
+        await keyspace.clear("expirations")
+        store = self._store(keyspace, time, tenant)
         await store.open()
         yield store
         await store.close()
 
     @pytest.fixture
     async def reopen(
-        self, store: Store, keyspace: Keyspace, time: ManualClock
+        self, store: Store, keyspace: Keyspace, time: ManualClock, tenant: str
     ) -> AsyncIterator[Reopen]:
         reopened: list[Store] = []
 
         async def reopen() -> Store:
             await store.close()
-            again = self._store(keyspace, time)
+            again = self._store(keyspace, time, tenant)
             await again.open()
             reopened.append(again)
             return again
@@ -38,5 +48,5 @@ class TestScyllaStore(StoreContract, DurableContract):
         for again in reopened:
             await again.close()
 
-    def _store(self, keyspace: Keyspace, time: ManualClock) -> ScyllaStore:
-        return ScyllaStore(keyspace.options, cell="cell", clock=Clock(time), lease_s=LEASE_S)
+    def _store(self, keyspace: Keyspace, time: ManualClock, cell: str) -> ScyllaStore:
+        return ScyllaStore(keyspace.options, cell=cell, clock=Clock(time), lease_s=LEASE_S)

@@ -40,7 +40,7 @@ def place_of(request: pytest.FixtureRequest, data_dir: Path) -> Place:
     """An empty place on the store that this test or module is to run on."""
     if request.param == "sqlite":
         return embedded(data_dir)
-    keyspace: Keyspace = request.getfixturevalue("keyspace")
+    keyspace: Keyspace = request.getfixturevalue("lent_keyspace")
     own = uuid4().hex[:12]
     return Place({**keyspace.environ, "DATA_DIR": str(data_dir)}, f"cell-{own}", f"-{own}")
 

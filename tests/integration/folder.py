@@ -221,7 +221,9 @@ async def _people(shop: Shop) -> None:
 async def _keys(shop: Shop, conversations: dict[str, str]) -> tuple[Message, Message]:
     """So many keys that some are filed in their table, and some are not yet."""
     busy = conversations["busy"] = await shop.direct("alice", "busy")
-    many = [shop.message(busy, "busy", key=f"k{number}") for number in range(ROUND + 100)]
+    # More events than fit into one request.
+    text = "much to say " * 50
+    many = [shop.message(busy, "busy", text, key=f"k{number}") for number in range(ROUND + 100)]
     stored = await shop.write(*many)
     first: Message = min((each.message for each in stored), key=lambda each: str(each.key))
     for number in range(40):

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -16,7 +17,7 @@ from tradewire.domain.ids import NODE_BITS, SEQUENCE_BITS, Clock
 from tradewire.ports import LateMessage
 from tradewire.testing.store_contract import Shop
 
-LEASE_S = 2.0
+LEASE_S = 4.0
 DEADLINE_S = 30.0
 
 
@@ -27,17 +28,18 @@ def now_ms() -> int:
 class Node:
     """A store as a node of its own has it."""
 
-    def __init__(self, keyspace: Keyspace) -> None:
+    def __init__(self, keyspace: Keyspace, cell: str = "nodes") -> None:
+        self.cell = cell
         self.clock = Clock(now_ms)
         self.late: list[LateMessage] = []
         self.store = ScyllaStore(
             keyspace.options,
-            cell="nodes",
+            cell=cell,
             clock=self.clock,
             lease_s=LEASE_S,
             on_late=self.late.append,
         )
-        self.shop = Shop(self.store, now_ms)  # type: ignore[arg-type]  # time that passes
+        self.shop = Shop(self.store, now_ms, cell)  # type: ignore[arg-type]  # time that passes
         self.shop.ids = self.clock
 
     async def die(self) -> None:
@@ -59,12 +61,12 @@ Start = Callable[[], Awaitable[Node]]
 
 @pytest.fixture
 async def start(keyspace: Keyspace) -> AsyncIterator[Start]:
-    """Starts nodes on an empty keyspace."""
-    await keyspace.clear()
+    """Starts nodes of a cell and a tenant of this test."""
+    cell = f"cell-{uuid4().hex[:12]}"
     async with AsyncExitStack() as stack:
 
         async def started() -> Node:
-            node = Node(keyspace)
+            node = Node(keyspace, cell)
             await node.store.open()
             stack.push_async_callback(node.store.close)
             return node
@@ -87,7 +89,7 @@ def node_of(value: int) -> int:
 
 async def finished(node: Node) -> bool:
     """Whether every run but that of this node is over."""
-    rows = await node.store.engine.rows("RUNS", "nodes")
+    rows = await node.store.engine.rows("RUNS", node.cell)
     assert node.store._run is not None
     return all(row[4] is not None for row in rows if row[0] != node.store._run.run)
 

@@ -55,8 +55,8 @@ class Inbox:
         unread = await self._unread.read(tenant, user_id, query.now) if query.unread else None
         counts = unread.by_conversation if unread is not None else {}
         walk = await self._walk(asked, start, counts)
-        filters = Filters(self._engine, self._rooms, self._unread, asked, counts)
-        page, bound = await _page(walk, filters, query.limit)
+        unread_filter = UnreadFilter(self._engine, self._rooms, self._unread, asked, counts)
+        page, bound = await _page(walk, unread_filter, query.limit)
         views = await self._views.page(tenant, user_id, page, query.now)
         return InboxPage(views, None if bound is None else _encode_cursor(query, bound))
 
@@ -73,12 +73,14 @@ class Inbox:
         return ByActivity(asked, start)
 
 
-async def _page(walk: Walk, filters: "Filters", limit: int) -> tuple[list[Glance], Bound | None]:
-    """So many that the filters let pass, and how far that is; None: to the end."""
+async def _page(
+    walk: Walk, unread_filter: "UnreadFilter", limit: int
+) -> tuple[list[Glance], Bound | None]:
+    """So many that the filter lets pass, and how far that is; None: to the end."""
     page: list[Glance] = []
     bound: Bound | None = None
     while True:
-        # More each time, where the filters let few pass.
+        # More each time, where filters let few pass.
         missing = max(limit + 1 - len(page), min(walk.visited // 4, MORE))
         batch = await walk.next(missing)
         if batch is None:
@@ -86,7 +88,7 @@ async def _page(walk: Walk, filters: "Filters", limit: int) -> tuple[list[Glance
         places = batch.places
         while places:
             part, places = places[: limit + 1], places[limit + 1 :]
-            for place, glance in zip(part, await filters.passed(part), strict=True):
+            for place, glance in zip(part, await unread_filter.passed(part), strict=True):
                 if len(page) == limit:
                     return page, bound
                 bound = Bound(place.id, batch.after)
@@ -98,8 +100,8 @@ async def _page(walk: Walk, filters: "Filters", limit: int) -> tuple[list[Glance
             return page, bound
 
 
-class Filters:
-    """Those filters that need more than the user's own settings.
+class UnreadFilter:
+    """The filter that needs counting.
 
     Args:
         counts: unread messages of some conversations that were counted just now.
@@ -117,37 +119,28 @@ class Filters:
         self._rooms = rooms
         self._unread = unread
         self._asked = asked
+        self._wanted = asked.query.unread
         self._counts = counts
-        self._query = asked.query
-        filters = (self._query.status, self._query.listing_id, self._query.unread)
-        self._any = any(wanted is not None for wanted in filters)
 
     async def passed(self, places: Sequence[Place]) -> list[Glance | None]:
-        """What each place holds; None where a filter does not let it pass."""
-        if not self._any:
+        """What each place holds; None where it is not let pass."""
+        if self._wanted is None:
             return [place.glance for place in places]
         return await all_of([self._passed(place.glance) for place in places])
 
     async def _passed(self, glance: Glance) -> Glance | None:
-        query = self._query
-        room = await room_of_seat(self._rooms, self._asked.tenant, glance.seat)
-        if room is None or query.status not in (None, room.status):
-            return None
-        if query.listing_id not in (None, room.listing_id):
-            return None
-        if query.unread is None:
-            return glance
-        count = self._counts.get(room.conversation_id)
+        count = self._counts.get(glance.seat.conversation_id)
         if count is None:
-            count = await self._count(room, glance)
-        return glance._replace(unread=count) if (count > 0) == query.unread else None
+            room = await room_of_seat(self._rooms, self._asked.tenant, glance.seat)
+            count = 0 if room is None else await self._count(room, glance)
+        return glance._replace(unread=count) if (count > 0) == self._wanted else None
 
     async def _count(self, room: Room, glance: Glance) -> int:
         user_id = self._asked.user_id
         row = await self._engine.row("MEMBER", room.tenant, room.conversation_id, user_id)
         read = markers_of(row, room.deleted_at).read if row is not None else 0
         last = glance.newest.id if glance.newest is not None else 0
-        return (await self._unread.count(room, user_id, read, last, self._query.now)).unread
+        return (await self._unread.count(room, user_id, read, last, self._asked.query.now)).unread
 
 
 def _start(query: InboxQuery) -> Bound:

@@ -31,7 +31,7 @@ from tradewire.domain.outbox import DomainEvent
 from tradewire.domain.types import Message
 from tradewire.domain.writes import NewMessage, Unit, Write
 
-UNITS_IN_FLIGHT = 10_000
+UNITS_IN_FLIGHT = 4_096
 GROUP_UNITS = 512
 PATIENCE_S = 5.0
 """How long a unit waits for its group to begin; then it is refused and was not stored."""

@@ -28,6 +28,8 @@ from tradewire.ports import StoreError
 from tradewire.telemetry.tasks import Tasks
 
 STOP_DEADLINE_S = 15.0
+CHECK_DEADLINE_S = 2.0
+"""Sooner than who asks whether this node is ready gives up, and is not told what is away."""
 KEEPS_A_LEASE = 5
 """How often a lease is renewed, and dead nodes are looked for, within its time to live."""
 
@@ -110,7 +112,11 @@ class ScyllaStore:
     async def check(self) -> None:
         if self._run is None or not self._run.alive:
             raise Unavailable("This node has lost its lease, or has none yet.")
-        await self.engine.row("LEASE", self._cell)
+        try:
+            async with asyncio.timeout(CHECK_DEADLINE_S):
+                await self.engine.row("LEASE", self._cell)
+        except TimeoutError as error:
+            raise Unavailable(f"No answer within {CHECK_DEADLINE_S:g} s.") from error
 
     async def _begin(self) -> None:
         run = await Run.begin(self.engine, self._cell, self._clock, self._owner, self._lease_s)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from tradewire.adapters.scylla.draft import Bounded, scopes
 from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.errors import translated
 from tradewire.adapters.scylla.layout import NEWEST_BUCKET, buckets_between, period_of, slot_of
 from tradewire.adapters.scylla.options import Options
 from tradewire.adapters.scylla.reads import ConversationReads
@@ -68,14 +69,22 @@ class ScanningEngine(Engine):
         self._prepared |= await asyncio.to_thread(self.connected.prepare, texts)
 
     async def scan(self, name: str) -> AsyncIterator[list[Row]]:
-        """Whatever a statement finds, page after page. Raises what the driver raises."""
+        """Whatever a statement finds, page after page. Raises as `rows` does."""
         statement = self._bound(name, ())
         statement.fetch_size = SCANNED
-        found = await asyncio.to_thread(self.connected.session.execute, statement)
+        found = await _fetched(lambda: self.connected.session.execute(statement))
         yield list(found.current_rows)
         while found.has_more_pages:
-            await asyncio.to_thread(found.fetch_next_page)
+            await _fetched(found.fetch_next_page)
             yield list(found.current_rows)
+
+
+async def _fetched(fetch: Callable[[], Any]) -> Any:
+    """What the driver fetches, blocking."""
+    try:
+        return await asyncio.to_thread(fetch)
+    except Exception as error:  # whatever the driver raises is translated
+        raise translated(error) from error
 
 
 class Place(NamedTuple):

@@ -15,7 +15,7 @@ from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.history import History, both, current_window
 from tradewire.adapters.scylla.layout import listing_scope, slot_of, slot_start
 from tradewire.adapters.scylla.memberships import Seat, room_of_seat, seats
-from tradewire.adapters.scylla.rooms import Rooms
+from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.adapters.scylla.slots import Group, Slots
 from tradewire.adapters.scylla.unread import is_hidden
 from tradewire.adapters.scylla.views import Glance
@@ -96,6 +96,7 @@ class Asked:
         self.query = query
         self._rooms = rooms
         self._history = history
+        self._picks = query.status is not None or query.listing_id is not None
         self._crowds: set[str] | None = None
 
     @property
@@ -136,25 +137,38 @@ class Asked:
         return [place for place in places if place is not None]
 
     async def _place(self, seat: Seat, hint: int | None, crowded: bool) -> Place | None:
+        room = (
+            await room_of_seat(self._rooms, self.tenant, seat) if crowded or self._picks else None
+        )
+        if self._picks and not self._is_picked(room):
+            return None
         key = (self.tenant, seat.conversation_id)
-        current = current_window(self._rooms.peek(*key), self.query.now)
+        current = current_window(room or self._rooms.peek(*key), self.query.now)
         newest = await self._history.newest(*key, hint, current)
         last = newest.id if newest is not None else 0
         if is_hidden(seat, last):
             return None
-        glance = Glance(seat, newest)
+        place = max(last, seat.created)
         if self.query.sort == "created_at":
-            return Place(seat.created, glance)
-        if crowded:
-            room = await room_of_seat(self._rooms, self.tenant, seat)
-            if room is not None and room.crowded_at:
-                return Place(room.crowded_at, glance)
-        return Place(max(last, seat.created), glance)
+            place = seat.created
+        elif crowded and room is not None:
+            place = room.crowded_at or place
+        return Place(place, Glance(seat, newest))
 
     def _is_wanted(self, seat: Seat) -> bool:
+        """Whether the filters on the user's own settings let a conversation pass."""
         query = self.query
         archived = query.archived in (None, seat.archived)
         return archived and query.muted in (None, seat.muted_until > query.now)
+
+    def _is_picked(self, room: Room | None) -> bool:
+        """Whether the filters on conversations let one pass."""
+        query = self.query
+        return (
+            room is not None
+            and query.status in (None, room.status)
+            and query.listing_id in (None, room.listing_id)
+        )
 
     async def _crowded(self) -> set[str]:
         """The crowded conversations of the user, which do not move when there is a message."""
@@ -222,7 +236,7 @@ class ByActivity:
     def __init__(self, asked: Asked, start: Bound) -> None:
         self._asked = asked
         self._sign = -1 if asked.query.descending else 1
-        self._bound = start
+        self._start = self._bound = start
         self._slots = Slots(
             asked.engine,
             asked.tenant,
@@ -275,10 +289,18 @@ class ByActivity:
         start, self._bound = self._bound, self._behind(groups[-1])
         self._seen |= hints.keys()
         for place in await self._asked.places(hints):
-            if self._asked.follows(place.id, start):
-                key = (self._sign * place.id, place.glance.seat.conversation_id, place)
-                heapq.heappush(self._ahead, key)
+            if self._asked.follows(place.id, self._start):
+                self._put(place, start)
         return Batch(self._reached(self._end_of(groups[-1])), self._bound, groups[-1].after)
+
+    def _put(self, place: Place, done: Bound) -> None:
+        """Have a place told when the walk has come to it."""
+        if not self._asked.follows(place.id, done):
+            # Another node did not know yet that the user is a member when there was a message, so
+            # the row of its slot is missing.
+            place = place._replace(id=done.id + self._sign)
+        key = (self._sign * place.id, place.glance.seat.conversation_id, place)
+        heapq.heappush(self._ahead, key)
 
     async def _has_groups(self) -> bool:
         if not self._groups:

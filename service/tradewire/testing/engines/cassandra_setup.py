@@ -101,6 +101,8 @@ class Plan:
         sync: dict[str, object] = {"commitlog_sync": "periodic", "commitlog_sync_period": "10s"}
         return {
             **({"commitlog_sync": "batch"} if self.alone else sync),
+            # With a sync for each write, each thread waits for the disk most of the time.
+            "concurrent_writes": 128 if self.alone else 16,
             "commitlog_segment_size": "16MiB",
             "data_file_directories": [str(folder / "data")],
             "commitlog_directory": str(folder / "commitlog"),
@@ -123,6 +125,8 @@ class Plan:
             "cassandra.skip_wait_for_gossip_to_settle": 0,
             "cassandra.superuser_setup_delay_ms": 0 if self.alone else 1000,
             "cassandra.shutdown_announce_in_ms": 0,
+            # Otherwise each statement of a schema waits for its tables to be flushed.
+            "cassandra.test.flush_local_schema_changes": "false",
             "cassandra.consistent.rangemovement": "false",
             "jdk.attach.allowAttachSelf": "true",
             "io.netty.tryReflectionSetAccessible": "true",
@@ -155,6 +159,5 @@ def _limits() -> dict[str, object]:
         "file_cache_size": "64MiB",
         "networking_cache_size": "32MiB",
         "concurrent_reads": 16,
-        "concurrent_writes": 16,
         "concurrent_compactors": 1,
     }

@@ -47,10 +47,15 @@ class StoreContract(
 
     @pytest.fixture
     def store(self) -> Store:
-        """An open store without any data, going by `time`; to be overridden."""
+        """An open store without any data of the tenant, going by `time`; to be overridden."""
         raise NotImplementedError
 
     @pytest.fixture
-    def shop(self, store: Store, time: ManualClock) -> Shop:
+    def tenant(self) -> str:
+        """The tenant; to be overridden where tests share a store."""
+        return "t1"
+
+    @pytest.fixture
+    def shop(self, store: Store, time: ManualClock, tenant: str) -> Shop:
         """One tenant of the store."""
-        return Shop(store, time)
+        return Shop(store, time, tenant)

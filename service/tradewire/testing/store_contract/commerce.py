@@ -19,7 +19,7 @@ class CommerceContract:
         assert await self._put(shop, 3)
         found = await shop.store.catalogue.products(shop.tenant, ["p1", "unknown"])
         assert found == {"p1": shop.product(3)}
-        assert await shop.store.catalogue.products("t2", ["p1"]) == {}
+        assert await shop.store.catalogue.products(shop.elsewhere, ["p1"]) == {}
 
     async def test_a_deleted_product_keeps_its_card(self, shop: Shop) -> None:
         await self._put(shop, 2)
@@ -50,7 +50,7 @@ class CommerceContract:
         assert await showing(shop.tenant, "p1", "", 10) == both
         assert await showing(shop.tenant, "p1", "", 1) == both[:1]
         assert await showing(shop.tenant, "p1", both[0], 10) == both[1:]
-        assert await showing("t2", "p1", "", 10) == []
+        assert await showing(shop.elsewhere, "p1", "", 10) == []
 
     async def test_a_touched_product_is_told_on_resume(self, shop: Shop) -> None:
         conversation = await shop.direct(product_id="p1")
@@ -74,8 +74,8 @@ class CommerceContract:
         assert await catalogue.orders(shop.tenant, ["o1", "o2"]) == {"o1": shop.order()}
         assert await catalogue.order_conversation(shop.tenant, "o1") == conversation
         assert await catalogue.order_conversation(shop.tenant, "o2") is None
-        assert await catalogue.orders("t2", ["o1"]) == {}
-        assert await catalogue.order_conversation("t2", "o1") is None
+        assert await catalogue.orders(shop.elsewhere, ["o1"]) == {}
+        assert await catalogue.order_conversation(shop.elsewhere, "o1") is None
         assert (await shop.view("alice", conversation)).order_ids == ["o1"]
         [_, change] = (await shop.missed("alice", 0)).changes
         assert (change.kind, change.subject) == ("OrderLinked", "o1")
@@ -126,8 +126,8 @@ class CommerceContract:
         assert await shop.block("alice", "bob", blocked=False)
         assert not await shop.block("alice", "bob", blocked=False)
         assert await people.block_relations(shop.tenant, "bob") == frozenset()
-        assert await people.blocked_by("t2", "alice") == []
-        assert await people.block_relations("t2", "alice") == frozenset()
+        assert await people.blocked_by(shop.elsewhere, "alice") == []
+        assert await people.block_relations(shop.elsewhere, "alice") == frozenset()
 
     async def test_suspensions(self, shop: Shop) -> None:
         people = shop.store.people
@@ -147,7 +147,7 @@ class CommerceContract:
         assert await people.suspension(shop.tenant, "alice") == Suspension(5, "spam")
         await suspend(True)
         assert await people.suspension(shop.tenant, "alice") == Suspension(None, None)
-        assert await people.suspension("t2", "alice") is None
+        assert await people.suspension(shop.elsewhere, "alice") is None
         await suspend(False)
         assert await people.suspension(shop.tenant, "alice") is None
 
@@ -164,7 +164,7 @@ class CommerceContract:
         people = shop.store.people
         asked = ["bob", "alice", "carol"]
         assert await people.last_seen(shop.tenant, asked) == {"alice": 9_000, "bob": 7_000}
-        assert await people.last_seen("t2", asked) == {}
+        assert await people.last_seen(shop.elsewhere, asked) == {}
 
     async def _put(self, shop: Shop, version: int) -> bool:
         write = writes.PutProduct(tenant=shop.tenant, product=shop.product(version))

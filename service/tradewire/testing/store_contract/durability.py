@@ -6,7 +6,6 @@ import pytest
 
 from tradewire.domain.errors import KeyReused
 from tradewire.ports import Store
-from tradewire.testing.clock import ManualClock
 from tradewire.testing.store_contract.shop import Shop
 
 Reopen = Callable[[], Awaitable[Store]]
@@ -18,9 +17,7 @@ class DurableContract:
     It needs a fixture `reopen`, which closes the store and opens another on the same data.
     """
 
-    async def test_everything_is_there_again(
-        self, shop: Shop, reopen: Reopen, time: ManualClock
-    ) -> None:
+    async def test_everything_is_there_again(self, shop: Shop, reopen: Reopen) -> None:
         conversation = await shop.direct()
         message = await shop.send(conversation, "alice", "one", key="k")
         await shop.edit(message, text="two")
@@ -30,7 +27,7 @@ class DurableContract:
         newest = await shop.store.journal.newest_id()
         missed = await shop.missed("bob", 0)
         views = [await shop.view(user, conversation) for user in ("alice", "bob")]
-        later = Shop(await reopen(), time)
+        later = shop.on(await reopen())
         assert await later.texts(conversation) == ["two"]
         assert await later.store.journal.events(0, 10) == events
         assert await later.store.journal.newest_id() == newest
@@ -38,11 +35,11 @@ class DurableContract:
         assert [await later.view(user, conversation) for user in ("alice", "bob")] == views
 
     async def test_keys_and_handled_events_are_known_again(
-        self, shop: Shop, reopen: Reopen, time: ManualClock
+        self, shop: Shop, reopen: Reopen
     ) -> None:
         conversation = await shop.direct()
         await shop.write(shop.message(conversation, key="k"), handles=(shop.tenant, "ce"))
-        later = Shop(await reopen(), time)
+        later = shop.on(await reopen())
         later.ids.observe(await later.store.journal.newest_id())
         assert (await later.write(later.message(conversation, key="k")))[0].duplicate
         assert not await later.write(later.message(conversation), handles=(shop.tenant, "ce"))
@@ -50,21 +47,19 @@ class DurableContract:
             await later.send(conversation, text="other", key="k")
 
     async def test_units_in_flight_are_finished_by_closing(
-        self, shop: Shop, reopen: Reopen, time: ManualClock
+        self, shop: Shop, reopen: Reopen
     ) -> None:
         conversation = await shop.direct()
         waiting = [shop.append(shop.message(conversation, text=str(n))) for n in range(300)]
-        later = Shop(await reopen(), time)
+        later = shop.on(await reopen())
         assert all(outcome.done() for outcome in waiting)
         assert await later.texts(conversation) == [str(n) for n in range(300)]
 
-    async def test_inbox_and_unread_go_on_where_they_were(
-        self, shop: Shop, reopen: Reopen, time: ManualClock
-    ) -> None:
+    async def test_inbox_and_unread_go_on_where_they_were(self, shop: Shop, reopen: Reopen) -> None:
         rooms = [await shop.direct("alice", f"u{n}") for n in range(4)]
         for room in (rooms[2], rooms[0], rooms[2], rooms[0]):
             await shop.send(room, "alice")
-        later = Shop(await reopen(), time)
+        later = shop.on(await reopen())
         later.ids.observe(await later.store.journal.newest_id())
         await later.send(rooms[2], "u2")
         await later.read(rooms[0], "u0")

@@ -145,20 +145,20 @@ class MembersContract:
 
     async def test_tenants_are_apart(self, shop: Shop) -> None:
         """The same ids of users, products and orders in two tenants; a foreign id finds nothing."""
-        other = shop.of("t2")
+        other = shop.of(shop.elsewhere)
         group = await shop.group("alice", "bob")
         message = await shop.send(group, "alice", key="k")
         await shop.edit(message, text="edited")
         conversations, messages = shop.store.conversations, shop.store.messages
-        assert await conversations.access("t2", group) is None
-        assert await conversations.view("t2", "alice", group, shop.time()) is None
-        assert await conversations.members("t2", group, "", 10) == []
-        assert await conversations.member("t2", group, "alice") is None
-        assert await messages.by_id("t2", [(group, message.id)]) == []
-        assert await messages.before("t2", group, MAX_ID, 5) == []
-        assert await messages.after("t2", group, 0, 5) == []
-        assert await messages.edits("t2", group, message.id) == []
-        assert await messages.receipts("t2", group) == []
+        assert await conversations.access(shop.elsewhere, group) is None
+        assert await conversations.view(shop.elsewhere, "alice", group, shop.time()) is None
+        assert await conversations.members(shop.elsewhere, group, "", 10) == []
+        assert await conversations.member(shop.elsewhere, group, "alice") is None
+        assert await messages.by_id(shop.elsewhere, [(group, message.id)]) == []
+        assert await messages.before(shop.elsewhere, group, MAX_ID, 5) == []
+        assert await messages.after(shop.elsewhere, group, 0, 5) == []
+        assert await messages.edits(shop.elsewhere, group, message.id) == []
+        assert await messages.receipts(shop.elsewhere, group) == []
         assert await other.inbox("alice") == []
         assert await other.unread("bob") == {}
         assert (await other.missed("bob", 0)).messages == []

@@ -41,7 +41,7 @@ class MessagesContract:
 
     async def test_a_key_is_of_its_sender_and_conversation(self, shop: Shop) -> None:
         first, second = await shop.direct(), await shop.direct("alice", "carol")
-        other = shop.of("t2")
+        other = shop.of(shop.elsewhere)
         await shop.send(first, "alice", "a", key="k")
         await shop.send(first, "bob", "b", key="k")
         await shop.send(second, "alice", "c", key="k")

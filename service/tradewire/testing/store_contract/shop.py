@@ -34,6 +34,7 @@ class Shop:
     """One tenant of a store.
 
     Attributes:
+        elsewhere: the name of another tenant.
         time: move it to let keys, slots or messages grow old.
     """
 
@@ -41,7 +42,12 @@ class Shop:
         self.store = store
         self.time = time
         self.tenant = tenant
+        self.elsewhere = f"{tenant}-elsewhere"
         self.ids = Clock(time)
+
+    def on(self, store: Store) -> "Shop":
+        """The same tenant on another store, with ids of its own."""
+        return Shop(store, self.time, self.tenant)
 
     def of(self, tenant: str) -> "Shop":
         """The same store and ids, another tenant."""
