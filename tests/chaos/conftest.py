@@ -2,6 +2,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ TRIES = 3
 
 
 @pytest.fixture
-def database(tell: Callable[[str], None]) -> Iterator[Cassandra]:
+def database(tmp_path: Path, tell: Callable[[str], None]) -> Iterator[Cassandra]:
     """A cluster of three that may be killed and frozen.
 
     Without one the test is skipped, and fails where the variable CI is set.
@@ -38,6 +39,7 @@ def database(tell: Callable[[str], None]) -> Iterator[Cassandra]:
         tell(f"{engine.name} at {', '.join(engine.hosts)}")
         yield engine
     finally:
+        (tmp_path / "databases.log").write_text(engine.logs())
         opening.__exit__(None, None, None)
 
 

@@ -16,7 +16,7 @@ from tradewire.adapters.scylla.cluster import PROTOCOL, Connected
 BATCH_BYTES = 32_768
 """Of the values in a batch, with what each row costs besides them."""
 
-BATCH_ROWS = 400
+BATCH_ROWS = 128
 ROW_BYTES = 60
 PARTITIONS_REMEMBERED = 200_000
 

@@ -22,6 +22,9 @@ from tradewire.domain.errors import Overloaded
 from tradewire.handover import Handover
 
 REQUESTS_IN_FLIGHT = 1_024
+BATCHES_IN_FLIGHT = 12
+"""A server that is given more than it can write at once lets them time out."""
+
 REQUESTS_WAITING = 50_000
 DEADLINE_S = 5.0
 """How long one request may take, its retries included."""
@@ -42,6 +45,7 @@ class Engine:
         self._connected: Connected | None = None
         self._prepared: dict[str, PreparedStatement] = {}
         self._free = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+        self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT)
         self._waiting = 0
         self._shared: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self.on_statement: Callable[[str], None] | None = None
@@ -115,8 +119,11 @@ class Engine:
             await self._request(name, self._bound(name, values))
             return
         rows = [writers[name].encode(values) for name, values in mutations]
-        sent = [self._request("BATCH", batch) for batch in batches(rows, self._placement)]
-        await all_of(sent)
+        await all_of([self._write_batch(batch) for batch in batches(rows, self._placement)])
+
+    async def _write_batch(self, batch: Any) -> None:
+        async with self._batches:
+            await self._request("BATCH", batch)
 
     async def once(self, what: tuple[Any, ...], read: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of a read, shared with everybody who asks for the same `what` meanwhile."""

@@ -14,14 +14,14 @@ from tradewire.domain.types import Message
 WINDOWS = 16
 """Windows read side by side at most, where each holds little."""
 
-_KEY_MS = KEY_HOURS * 3_600_000
-_FEW = 10
-
 AHEAD_MS = 60_000
 """How far ids may be ahead of this node's clock, and more."""
 
 SKEW = 600_000 << TIME_SHIFT
 """How far ids of two nodes may lie apart that were issued one after the other, and much more."""
+
+_KEY_MS = KEY_HOURS * 3_600_000
+_FEW = 10
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -32,6 +32,7 @@ UNPRODUCTIVE = 1_500
 """After so many rows of activity it is asked whether there are but few conversations at all."""
 
 FEW = 300
+"""So few are all looked up then; in ascending order, where the walk would be longest, at once."""
 
 
 class Place(NamedTuple):
