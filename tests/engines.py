@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from cassandra.cluster import Session
 from cassandra.query import PreparedStatement
 
 from tradewire.adapters.scylla import engine, schema
@@ -42,10 +43,10 @@ class Keyspace:
         options: how to reach it.
     """
 
-    def __init__(self, options: Options, lasting: Lasting) -> None:
+    def __init__(self, options: Options, session: Session, lasting: Lasting) -> None:
         self.options = options
+        self._session = session
         self._lasting = lasting
-        self._session = lasting.session
 
     def lend(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have the nodes of this process share one connection."""
@@ -72,8 +73,7 @@ class Keyspace:
         await asyncio.to_thread(self._clear, tables or self._tables())
 
     def _clear(self, tables: Iterable[str]) -> None:
-        keyspace = self.options.keyspace
-        waiting = [self._session.execute_async(f"TRUNCATE {keyspace}.{table}") for table in tables]
+        waiting = [self._session.execute_async(f"TRUNCATE {table}") for table in tables]
         for each in waiting:
             each.result()
 
@@ -95,9 +95,10 @@ def keyspace_on(hosts: tuple[str, ...], replication_factor: int = 1) -> Iterator
         replication_factor=replication_factor,
     )
     schema.up(options, lambda _: None)
-    lasting = Lasting(options)
+    connected, lasting = connect(options), Lasting(options)
     try:
-        yield Keyspace(options, lasting)
-        lasting.session.execute(f"DROP KEYSPACE {options.keyspace}", timeout=30.0)
+        yield Keyspace(options, connected.session, lasting)
+        connected.session.execute(f"DROP KEYSPACE {options.keyspace}", timeout=60.0)
     finally:
         lasting.end()
+        connected.close()

@@ -153,9 +153,11 @@ async def test_nothing_acknowledged_is_lost_doubled_or_reordered_whoever_is_kill
     begun = time.monotonic()
     load = Load(random.Random(seed))
     auditor = Auditor(load)
-    tables = Tables(chaos_keyspace, CELL)
     tell(f"logs in {tmp_path}")
-    async with cell(load, database, chaos_keyspace, tmp_path, tell) as happening:
+    async with (
+        Tables(chaos_keyspace.options, CELL) as tables,
+        cell(load, database, chaos_keyspace, tmp_path, tell) as happening,
+    ):
         rooms = await open_rooms(load)
         await write_through_it_all(load, happening, rooms, auditor)
         await resume_once_more(load, rooms)

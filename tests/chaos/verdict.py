@@ -3,13 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from tests.chaos.load import Auditor, Json, next_object, opened
 from tests.chaos.rooms import Room
-from tests.engines import Keyspace
 from tests.fault.load import Told, event_log, history, numbers_of
 from tests.fault.process import ServerProcess
+from tradewire.adapters.scylla.cluster import Connected, connect
+from tradewire.adapters.scylla.options import Options
 from tradewire.domain.packing import unpack_events
 
 SHOWN = 5
@@ -114,14 +115,23 @@ class StoredRun(NamedTuple):
 class Tables:
     """The outbox as it lies in the cluster, read with the plain driver."""
 
-    def __init__(self, keyspace: Keyspace, cell: str) -> None:
-        self._session = keyspace._session
+    def __init__(self, options: Options, cell: str) -> None:
+        self._options = options
         self._cell = cell
+        self._connected: Connected | None = None
+
+    async def __aenter__(self) -> Self:
+        self._connected = await asyncio.to_thread(connect, self._options)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._connected is not None
+        await asyncio.to_thread(self._connected.close)
 
     async def runs(self) -> list[StoredRun]:
         """Every life that a node began."""
         rows = await self._rows(
-            "SELECT run, node, owner, finished FROM runs WHERE cell = %s", self._cell
+            "SELECT run, node, owner, finished FROM {}.runs WHERE cell = %s", self._cell
         )
         return [StoredRun(*row) for row in rows if row[1] is not None]
 
@@ -145,10 +155,10 @@ class Tables:
     async def _sent_in(self, run: StoredRun) -> list[int]:
         found: list[int] = []
         for (slice_,) in await self._rows(
-            "SELECT slice FROM outbox_slices WHERE run = %s", run.run
+            "SELECT slice FROM {}.outbox_slices WHERE run = %s", run.run
         ):
             for batch_id, events in await self._rows(
-                "SELECT batch_id, events FROM outbox WHERE run = %s AND slice = %s",
+                "SELECT batch_id, events FROM {}.outbox WHERE run = %s AND slice = %s",
                 run.run,
                 slice_,
             ):
@@ -157,4 +167,6 @@ class Tables:
         return found
 
     async def _rows(self, statement: str, *values: Any) -> list[Any]:
-        return await asyncio.to_thread(lambda: list(self._session.execute(statement, values)))
+        assert self._connected is not None
+        session, text = self._connected.session, statement.format(self._options.keyspace)
+        return await asyncio.to_thread(lambda: list(session.execute(text, values)))

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from itertools import count
 from uuid import uuid4
 
 import pytest
@@ -11,10 +12,16 @@ from tradewire.testing.clock import ManualClock
 from tradewire.testing.store_contract import DurableContract, Reopen, StoreContract
 
 LEASE_S = 60.0
+MOMENTS = count()
 
 
 class TestScyllaStore(StoreContract, DurableContract):
     """The tests share a keyspace: each has a tenant and a cell of its own."""
+
+    @pytest.fixture
+    def time(self) -> ManualClock:
+        # No two begin at the same moment: as on one node, no id is issued twice.
+        return ManualClock(ManualClock()() + next(MOMENTS) * 1_000)
 
     @pytest.fixture
     def tenant(self) -> str:

@@ -134,8 +134,7 @@ def add_member(draft: Draft, write: AddMember) -> bool:
         draft.touch_user(room, member.user_id, *_place(room, newest), timestamp)
         # Another node may not know of this member for a while: what it tells the others then is
         # found by this row.
-        ahead = slot_of(change_id + STALE)
-        draft.touch_user(room, member.user_id, ahead, None, timestamp)
+        draft.touch_user(room, member.user_id, *_place(room, change_id + STALE), timestamp)
     draft.change(room, change_id, timestamp, "MemberAdded", member.user_id)
     return True
 

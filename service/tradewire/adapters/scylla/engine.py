@@ -47,6 +47,7 @@ class Engine:
         self._free = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
         self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT)
         self._waiting = 0
+        self._written = 0
         self._shared: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self.on_statement: Callable[[str], None] | None = None
 
@@ -117,16 +118,21 @@ class Engine:
         if len(mutations) == 1:
             name, values = mutations[0]
             await self._request(name, self._bound(name, values))
+            self._written += 1
             return
         rows = [writers[name].encode(values) for name, values in mutations]
         await all_of([self._write_batch(batch) for batch in batches(rows, self._placement)])
+        self._written += 1
 
     async def _write_batch(self, batch: Any) -> None:
         async with self._batches:
             await self._request("BATCH", batch)
 
     async def once(self, what: tuple[Any, ...], read: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of a read, shared with everybody who asks for the same `what` meanwhile."""
+        """The result of a read, shared with everybody who asks for the same `what` meanwhile, but
+        with nobody who knows of a write that it may not have seen.
+        """
+        what = (*what, self._written)
         task = self._shared.get(what)
         if task is None:
             task = self._shared[what] = asyncio.create_task(read(), name=f"read {what[0]}")

@@ -230,6 +230,9 @@ class ScyllaJournal:
         durable = run is self._run and await self._make_durable(run, draft)
         if previous is not None and not previous.done():
             await asyncio.wait((previous,))
+        if durable:
+            # Who read a conversation meanwhile may have remembered it as it was before.
+            draft.settle()
         if not durable:
             outcomes = [_unless_refused(outcome) for outcome in outcomes]
         elif group.late:

@@ -88,7 +88,7 @@ async def holder_of(engine: Engine, name: str) -> str | None:
     return None if row is None else row[0]
 
 
-async def take_node(engine: Engine, cell: str, holder: str, lasts_s: int) -> tuple[int, Lease]:
+async def take_node(engine: Engine, holder: str, lasts_s: int) -> tuple[int, Lease]:
     """A node number that nobody else has, and its lease.
 
     Raises:
@@ -96,7 +96,7 @@ async def take_node(engine: Engine, cell: str, holder: str, lasts_s: int) -> tup
     """
     try:
         for node in random.sample(range(NODES), TRIES):
-            lease = Lease(engine, node_name(cell, node), holder, lasts_s)
+            lease = Lease(engine, node_name(node), holder, lasts_s)
             if await lease.take():
                 return node, lease
     except TradewireError as error:
@@ -104,9 +104,9 @@ async def take_node(engine: Engine, cell: str, holder: str, lasts_s: int) -> tup
     raise StoreError(f"{TRIES} node numbers out of {NODES} are all taken.")
 
 
-def node_name(cell: str, node: int) -> str:
-    """The name of a node number's lease."""
-    return f"{cell}/node/{node}"
+def node_name(node: int) -> str:
+    """The name of a node number's lease, the same in all cells: none issues the id of another."""
+    return f"node/{node}"
 
 
 def run_name(cell: str, run: int) -> str:

@@ -91,7 +91,7 @@ class Load:
             Unavailable, Overloaded: the cluster did not answer.
         """
         for run in await registered(self._engine, self._cell):
-            lease = await self._engine.row("LEASE", node_name(self._cell, run.node))
+            lease = await self._engine.row("LEASE", node_name(run.node))
             if run.finished is None and lease is not None and lease[0] == run.owner:
                 raise StoreError(f"The node {run.owner} serves from the cluster: stop it first.")
 

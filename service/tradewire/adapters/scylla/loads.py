@@ -235,7 +235,7 @@ class Loads:
         draft.fetched.update(zip(keys, found, strict=True))
 
     async def _room(self, draft: Draft, tenant: str, conversation_id: str) -> Room | None:
-        return await draft.memory.rooms.read(tenant, conversation_id)
+        return await draft.memory.rooms.read_alone(tenant, conversation_id)
 
     async def _newest(self, _: Draft, tenant: str, conversation_id: str) -> int:
         return await newest_message(self._engine, tenant, conversation_id)

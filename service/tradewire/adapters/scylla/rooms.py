@@ -79,6 +79,7 @@ class Rooms:
     def __init__(self, engine: Engine, now: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._now = now
+        self._writes = 0
         self._kept: OrderedDict[tuple[str, str], tuple[float, Room]] = OrderedDict()
 
     def peek(self, tenant: str, conversation_id: str) -> Room | None:
@@ -94,15 +95,27 @@ class Rooms:
     async def read(self, tenant: str, conversation_id: str) -> Room | None:
         """The conversation as it is in the store now, None when there is none."""
         key = (tenant, conversation_id)
-        room = await self._engine.once(("room", *key), lambda: self._read(*key))
+        return await self._engine.once(("room", *key), lambda: self.read_alone(*key))
+
+    async def read_alone(self, tenant: str, conversation_id: str) -> Room | None:
+        """The same, not shared with one who asked before: for who is about to change it."""
+        writes = self._writes
+        room = await self._read(tenant, conversation_id)
+        # What was changed here meanwhile is newer than what was read.
+        if writes != self._writes:
+            return room
         if room is None:
-            self._kept.pop(key, None)
+            self._kept.pop((tenant, conversation_id), None)
         else:
-            self.keep(room)
+            self._remember(room)
         return room
 
     def keep(self, room: Room) -> None:
         """Remember what a write made of a conversation."""
+        self._writes += 1
+        self._remember(room)
+
+    def _remember(self, room: Room) -> None:
         key = (room.tenant, room.conversation_id)
         self._kept[key] = (self._now() + AGE_S, room)
         self._kept.move_to_end(key)
@@ -111,6 +124,7 @@ class Rooms:
 
     def drop(self, tenant: str, conversation_id: str) -> None:
         """Forget a conversation that is gone."""
+        self._writes += 1
         self._kept.pop((tenant, conversation_id), None)
 
     def clear(self) -> None:

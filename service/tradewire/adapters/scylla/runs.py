@@ -61,7 +61,7 @@ class Run:
             Unavailable: the cluster did not answer.
         """
         holder = f"{owner}/{random.getrandbits(64):016x}"
-        node, lease = await take_node(engine, cell, holder, lease_s)
+        node, lease = await take_node(engine, holder, lease_s)
         clock.move_to(node)
         run = clock.next_id()
         await engine.rows("ADD_RUN", cell, run, node, holder, run)
@@ -162,7 +162,7 @@ class Takeover:
         return told
 
     async def _finish_if_dead(self, run: RunRow) -> None:
-        name = node_name(self._cell, run.node)
+        name = node_name(run.node)
         if await self._holder(name) == run.owner:
             return
         # Read again, with whatever transaction is under way on it settled.
