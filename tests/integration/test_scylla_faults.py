@@ -131,14 +131,15 @@ async def test_a_pause_too_short_to_lose_the_lease_loses_nothing(
     assert [told.text for told in await page(server, room)] == ["alice 0", "alice 1"]
 
 
-class TestPassword:
-    @pytest.fixture(scope="class")
-    def guarded(self) -> Iterator[Cassandra]:
-        """A database that asks who is there."""
-        stack, engine = own_engine(authenticated=True)
-        with stack:
-            yield engine
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Cassandra]:
+    """A database that asks who is there."""
+    stack, engine = own_engine(authenticated=True)
+    with stack:
+        yield engine
 
+
+class TestPassword:
     def place(self, guarded: Cassandra, folder: Path, password: str) -> Place:
         return Place(
             {

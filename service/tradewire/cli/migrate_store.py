@@ -114,7 +114,7 @@ class Migration:
         self._export = export
         self._load = load
         self._file = export.path / PROGRESS_FILE
-        self._saved_at = 0.0
+        self._saved_at = time.monotonic()
 
     async def run(self) -> None:
         """Move all that is not moved yet.

@@ -1,9 +1,11 @@
 """The connection to a cluster: how it is made, and the policies of its requests."""
 
+import logging
 import socket
 import ssl
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import cassandra
@@ -146,12 +148,25 @@ def connect(options: Options, *, keyspace: bool = True) -> Connected:
     except DRIVER_ERRORS as error:
         raise StoreError(_why(error, options)) from error
     try:
-        session = cluster.connect(options.keyspace if keyspace else None)
+        with _silence():
+            session = cluster.connect(options.keyspace if keyspace else None)
     except DRIVER_ERRORS as error:
         cluster.shutdown()
         raise StoreError(_why(error, options)) from error
     session.default_fetch_size = 5_000
     return Connected(cluster, session, options)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What goes wrong at the start is told once, by the error; the driver would log traces."""
+    driver = logging.getLogger("cassandra")
+    before = driver.level
+    driver.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        driver.setLevel(before)
 
 
 def _cluster(options: Options) -> Cluster:

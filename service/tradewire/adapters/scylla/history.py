@@ -204,18 +204,20 @@ def whole(conversation_id: str, rows: Iterable[Row]) -> list[Message]:
 
 
 def one_of_each_key(messages: Sequence[Message]) -> list[Message]:
-    """Of two messages that two nodes stored under one key at once, only the first."""
-    first: dict[tuple[str, str, str], int] = {}
+    """Of two messages that two nodes stored under one key, only the last: it was sent again because
+    nobody had acknowledged the first, which became visible late.
+    """
+    last: dict[tuple[str, str, str], int] = {}
     repeated: set[int] = set()
     keyed = [(message.id, message) for message in messages if message.key is not None]
-    keyed.sort(key=lambda pair: pair[0])
+    keyed.sort(key=lambda pair: -pair[0])
     for message_id, message in keyed:
         key = (message.conversation_id, message.sender_id, message.key or "")
-        before = first.get(key)
-        if before is not None and id_ms(message_id) - id_ms(before) <= _KEY_MS:
+        after = last.get(key)
+        if after is not None and id_ms(after) - id_ms(message_id) <= _KEY_MS:
             repeated.add(message_id)
         else:
-            first[key] = message_id
+            last[key] = message_id
     if not repeated:
         return list(messages)
     return [message for message in messages if message.id not in repeated]

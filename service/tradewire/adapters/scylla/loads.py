@@ -288,7 +288,7 @@ class Loads:
             ]
         )
         known = [Known(*row) for found in rows for row in found if row[0] > oldest]
-        return min(known, default=None)
+        return max(known, default=None)
 
     async def _message(
         self, draft: Draft, tenant: str, conversation_id: str, message_id: int

@@ -33,7 +33,7 @@ ROWS = (20, 250)
 CHUNK = 200
 """Messages or changes of one conversation read at a time."""
 
-AHEAD_MS = 600_000
+AHEAD_MS = 7_200_000
 """How far ids may be ahead of this node's clock, and much more."""
 
 Item = tuple[int, str, str, str, str, bytes]
