@@ -56,14 +56,17 @@ class Load(OneServerLoad):
     """What the writers do together, and how far they are.
 
     Attributes:
+        rng: decides on the blows, so that a seed repeats them; the clients have luck of their own,
+            which they draw on in whatever order they come.
         nodes: where clients go, each to any of them.
         refused: how often a send was refused, by code.
         away_s: for how long nothing was acknowledged, gaps under QUIET_S left out.
         late: messages that a reader heard of after younger ones.
     """
 
-    def __init__(self, rng: random.Random) -> None:
-        super().__init__(rng)
+    def __init__(self, seed: int) -> None:
+        super().__init__(random.Random(seed))
+        self.luck = random.Random(seed + 1)
         self.nodes: list[ServerProcess] = []
         self.refused: Counter[str] = Counter()
         self.away_s = 0.0
@@ -72,11 +75,15 @@ class Load(OneServerLoad):
 
     def any_node(self) -> ServerProcess:
         """A node at random, whether it lives or not."""
-        return self.rng.choice(self.nodes)
+        return self.luck.choice(self.nodes)
 
     def patience_s(self) -> float:
         """How long a client waits for answers on one connection."""
-        return self.rng.choice(PATIENCE_S)
+        return self.luck.choice(PATIENCE_S)
+
+    async def pause(self) -> None:
+        """Wait a little before the next try."""
+        await asyncio.sleep(self.luck.uniform(0, RETRY_S))
 
     def acknowledge(self, result: Json) -> Told:
         """Count an answer."""
@@ -125,8 +132,8 @@ class RovingSocketWriter(SocketWriter):
             await self._hear_all(socket, patience)
             if self._all.finishing:
                 continue
-            await asyncio.sleep(self._all.rng.uniform(0, REST_S))
-            if self._all.rng.random() < LEAVES:
+            await asyncio.sleep(self._all.luck.uniform(0, REST_S))
+            if self._all.luck.random() < LEAVES:
                 raise Moved
         self._done = True
 
@@ -146,8 +153,8 @@ class RovingSocketWriter(SocketWriter):
             else:
                 self._hear(heard)
         if self._refused:
-            await asyncio.sleep(self._all.rng.uniform(0, CONNECT_S / 3))
-            if self._all.rng.random() < 0.5:
+            await asyncio.sleep(self._all.luck.uniform(0, CONNECT_S / 3))
+            if self._all.luck.random() < 0.5:
                 raise Moved
             await self._repeat(socket, sorted(self._refused))
             await self._hear_all(socket, patience)
@@ -175,8 +182,8 @@ class RovingClientWriter:
                 ) as client:
                     while not self._done:
                         await self._send(client)
-                        await asyncio.sleep(self._load.rng.uniform(0, REST_S / 10))
-                        if self._load.rng.random() < LEAVES / 10:
+                        await asyncio.sleep(self._load.luck.uniform(0, REST_S / 10))
+                        if self._load.luck.random() < LEAVES / 10:
                             break
             await self._load.pause()
 
@@ -269,7 +276,7 @@ class RovingSocketReader:
         """Read for ever, now here and now there."""
         while True:
             with suppress(*LOST, TimeoutError):
-                await self.visit(self._load.any_node(), self._load.rng.uniform(0, STAY_S))
+                await self.visit(self._load.any_node(), self._load.luck.uniform(0, STAY_S))
             await self._load.pause()
 
     async def visit(self, node: Server, stay_s: float) -> None:
@@ -301,7 +308,7 @@ class RovingClientReader:
         """Read for ever, now here and now there."""
         while True:
             with suppress(*WITHHELD):
-                await self.visit(self._load.any_node(), self._load.rng.uniform(0, STAY_S))
+                await self.visit(self._load.any_node(), self._load.luck.uniform(0, STAY_S))
             await self._load.pause()
 
     async def visit(self, node: Server, stay_s: float) -> None:
@@ -335,7 +342,7 @@ class Auditor:
         while True:
             with suppress(*WITHHELD):
                 await self.read(self._load.any_node())
-            await asyncio.sleep(self._load.rng.uniform(0, 1))
+            await asyncio.sleep(self._load.luck.uniform(0, 1))
 
     async def read(self, node: Server) -> None:
         """Read on to the present end."""

@@ -1,7 +1,6 @@
 """Nodes and databases killed and frozen under load: what was acknowledged is there, once."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -151,7 +150,7 @@ async def test_nothing_acknowledged_is_lost_doubled_or_reordered_whoever_is_kill
     tell: Callable[[str], None],
 ) -> None:
     begun = time.monotonic()
-    load = Load(random.Random(seed))
+    load = Load(seed)
     auditor = Auditor(load)
     tell(f"logs in {tmp_path}")
     async with (

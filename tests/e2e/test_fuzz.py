@@ -22,7 +22,7 @@ from tests.e2e.fuzz_values import (
     mutated,
 )
 from tests.e2e.harness import DEADLINE_S, serving
-from tests.e2e.places import Place
+from tests.e2e.places import embedded
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import Command
 from tradewire.domain.errors import Close
@@ -48,8 +48,11 @@ def fuzzed(examples: int) -> settings:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def target(module_place: Place) -> AsyncIterator[Target]:
-    async with serving(module_place) as server, Target.on(server) as target:
+async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Target]:
+    async with (
+        serving(embedded(tmp_path_factory.mktemp("fuzz"))) as server,
+        Target.on(server) as target,
+    ):
         yield target
         assert not server.node.failed.is_set()
 

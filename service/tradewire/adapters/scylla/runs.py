@@ -125,13 +125,11 @@ class Takeover:
         Raises:
             Unavailable, Overloaded: the cluster did not answer; look again later.
         """
+        oldest = id_at(self._clock.now_ms() - FORGOTTEN_AFTER_MS)
         for run in await registered(self._engine, self._cell):
             if run.finished is None and run.run != own:
                 await self._finish_if_dead(run)
-            elif (
-                run.run < id_at(self._clock.now_ms() - FORGOTTEN_AFTER_MS)
-                and run.finished is not None
-            ):
+            elif run.finished is not None and max(run.run, run.finished) < oldest:
                 await self._engine.rows("FORGET_RUN", self._cell, run.run)
 
     async def announce(self, late: Sequence[tuple[str, Message]]) -> None:
