@@ -25,8 +25,8 @@ class Lasting(Connected):
         self._kept: dict[str, PreparedStatement] = {}
 
     def prepare(self, texts: Mapping[str, str]) -> dict[str, PreparedStatement]:
-        self._kept = self._kept or super().prepare(texts)
-        return self._kept
+        self._kept |= super().prepare({n: t for n, t in texts.items() if n not in self._kept})
+        return {name: self._kept[name] for name in texts}
 
     def close(self) -> None:
         """It lasts: `end` closes it."""

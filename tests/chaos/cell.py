@@ -5,7 +5,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +16,7 @@ from tests.engines import Keyspace
 from tests.fault.load import Told, open_direct
 from tests.fault.process import LOG_LINES, ServerProcess, free_port
 from tests.fault.waiting import until
+from tradewire.client import CommandError
 from tradewire.testing.engines import Cassandra
 
 NODES = 2
@@ -141,19 +142,30 @@ class Cell:
             node.signal(signal.SIGCONT)
 
     async def serves(self, node: ServerProcess) -> None:
-        """Wait until a node says that it is ready, and then takes a message.
+        """Wait until a node says that it is ready, and takes a message.
+
+        What it asked while the databases were away may still fail after they have come back.
 
         Raises:
             TimeoutError: it does not by itself.
         """
         readiness, now = self.readiness[self.nodes.index(node)], time.monotonic()
         await until(lambda: any(status == 200 for status, _ in readiness.since(now)), SERVE_S)
+        key = f"probe {len(self.probes)}"
+        async with asyncio.timeout(SERVE_S):
+            while True:
+                with suppress(CommandError):
+                    self.probes.append(await self._probe(node, key))
+                    return
+                await asyncio.sleep(LOOK_S)
+
+    async def _probe(self, node: ServerProcess, key: str) -> Told:
+        """Send a message."""
         room = await open_direct(node, *PROBES)
-        body = {"conversation_id": room, "key": f"probe {len(self.probes)}", "text": "there?"}
+        body = {"conversation_id": room, "key": key, "text": "there?"}
         async with node.http(PROBES[0]) as http:
             result = await http.request("POST", "/v1/messages", json=body)
-        assert not result["duplicate"]
-        self.probes.append(Told.of(result["message"]))
+        return Told.of(result["message"])
 
     async def stop(self) -> None:
         """End the nodes in good order."""

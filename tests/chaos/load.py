@@ -29,8 +29,12 @@ Json = dict[str, Any]
 
 REST_S = 2.0
 """How long a bare socket rests at most after all that it had in flight was answered."""
-PATIENCE_S = (1.0, 3.0, 6.0, 20.0)
-"""How long a client may wait for an answer, before it tries its luck with another node."""
+PATIENCE_S = (3.0, 6.0, 20.0)
+"""How long a client may wait for an answer, before it tries its luck with another node.
+
+Not less: who leaves a node that lives and is about to answer has both store the message. All that
+was acknowledged is there once even so, but the log has the other one too.
+"""
 STAY_S = 3.0
 """How long a reader stays at most, once it is told all that it missed."""
 RESUME_S = 8.0

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from tests.engines import Keyspace
-from tests.integration.test_scylla_nodes import Node, Start, eventually, finished
-from tradewire.adapters.scylla import runs
+from tests.integration.test_scylla_nodes import LEASE_S, Node, Start, eventually, finished
+from tradewire.adapters.scylla import journal, runs
 from tradewire.adapters.scylla.engine import Engine
+from tradewire.adapters.scylla.layout import bucket_of
 from tradewire.adapters.scylla.rooms import AGE_S
 from tradewire.domain.errors import Unavailable
+from tradewire.domain.types import Message
 
 SOON_S = 0.2
 """Longer than anything takes that is not held back."""
@@ -196,3 +198,94 @@ async def test_a_conversation_is_not_forgotten_between_a_look_and_a_decision(sta
     for number in range(4):
         await node.shop.send(room, text="fresh", key=str(number), fresh=True)
         await node.shop.send(room, text="looked up", key=f"{number} again")
+
+
+async def check_once(node: Node, room: str, message: Message) -> None:
+    """A message is there once for all who ask: history, a repetition, a resume, the log."""
+    assert [each.id for each in await node.store.messages.after(node.shop.tenant, room, 0, 10)] == [
+        message.id
+    ]
+    again = (await node.shop.write(node.shop.message(room, text="once", key="k")))[0]
+    assert (again.duplicate, again.message.id) == (True, message.id)
+    missed = await node.shop.missed("bob", 0)
+    assert [each.id for each in missed.messages] == [message.id]
+    events = await node.store.journal.events(0, 100)
+    assert [event.id for event in events if event.type == "MessageSent"] == [message.id]
+
+
+async def test_a_message_sent_again_while_its_first_try_is_being_finished_is_there_once(
+    start: Start,
+) -> None:
+    dying, heir, other = [await start() for _ in range(3)]
+    other.stop_at("TAKE_LEASE")
+    room = await dying.shop.direct()
+    dying.stop_at("BATCH")
+    first = dying.shop.message(room, text="once", key="k")
+    sending = dying.shop.append(first)
+    await asyncio.sleep(SOON_S)
+    claiming = Gate(heir.store.engine).hold("BATCH")
+    await dying.die()
+    assert isinstance(await sending, Unavailable)
+    await asyncio.sleep(LEASE_S)
+    writing = Gate(other.store.engine).hold("BATCH")
+    again = other.shop.append(other.shop.message(room, text="once", key="k"))
+    await asyncio.sleep(SOON_S)
+    claiming.set()
+    claimed = (dying.shop.tenant, room, bucket_of("direct", first.message.id), "alice", "k")
+
+    async def is_claimed() -> bool:
+        return bool(await heir.store.engine.rows("KEY", *claimed))
+
+    await eventually(is_claimed, "the first try is being finished")
+    writing.set()
+    [stored] = other.shop.taken(await again)
+    assert not stored.duplicate
+    other.store.engine.on_statement = None
+    await eventually(lambda: finished_but(2, heir), "the run is finished")
+    assert heir.late == []
+    await check_once(other, room, stored.message)
+
+
+async def test_what_was_looked_for_too_long_ago_is_not_acknowledged(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "KEYS_S", SOON_S / 2)
+    node = await start()
+    room = await node.shop.direct()
+    gate = Gate(node.store.engine)
+    slow = gate.hold("ADD_BATCH")
+    sending = node.shop.append(node.shop.message(room, text="once", key="k"))
+    await asyncio.sleep(SOON_S)
+    slow.set()
+    assert isinstance(await sending, Unavailable)
+    monkeypatch.undo()
+    [stored] = await node.shop.write(node.shop.message(room, text="once", key="k"))
+    assert stored.duplicate
+    await check_once(node, room, stored.message)
+
+
+async def test_what_a_dead_node_had_on_its_way_is_void_once_it_was_sent_again(start: Start) -> None:
+    dying, heir = await start(), await start()
+    room = await dying.shop.direct()
+    engine = dying.store.engine
+    write, on_their_way = engine.write, list[Any]()
+
+    async def sent(mutations: Any) -> None:
+        on_their_way.extend(mutations)
+        raise Unavailable
+
+    engine.write = sent  # type: ignore[method-assign]
+    sending = dying.shop.append(dying.shop.message(room, text="once", key="k"))
+    await asyncio.sleep(SOON_S)
+    await dying.die()
+    message = await heir.shop.send(room, text="once", key="k")
+    await eventually(lambda: finished(heir), "the run is finished")
+    assert isinstance(await sending, Unavailable)
+    await write(on_their_way)
+    await check_once(heir, room, message)
+
+
+async def finished_but(living: int, node: Node) -> bool:
+    """Whether all runs but those of so many nodes are over."""
+    rows = await node.store.engine.rows("RUNS", "nodes")
+    return sum(row[4] is None for row in rows) == living

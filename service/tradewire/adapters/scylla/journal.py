@@ -10,6 +10,7 @@ when it has become visible.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.loads import ROUNDS, Loads, missing
 from tradewire.adapters.scylla.outbox import EventLog, Outbox
 from tradewire.adapters.scylla.redo import pack_draft, rows_of
-from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, Run
+from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, KEYS_S, Run
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
 from tradewire.domain.ids import MAX_ID, Clock
 from tradewire.domain.outbox import DomainEvent
@@ -63,16 +64,19 @@ class Group(Struct):
 
     Attributes:
         least: the least id in it.
+        looked: when the first key was looked for.
     """
 
     units: list[Waiting]
     least: int
     begun: float
+    looked: float = math.inf
 
     @property
     def late(self) -> bool:
-        """Whether it took so long that a resume may have missed it."""
-        return time.monotonic() - self.units[0].since > LATE_S
+        """Whether it took so long that a resume may have missed it, or another has its keys."""
+        now = time.monotonic()
+        return now - self.units[0].since > LATE_S or now - self.looked > KEYS_S
 
 
 class ScyllaJournal:
@@ -178,7 +182,7 @@ class ScyllaJournal:
         self._groups.append(group)
         draft = Draft(self._memory, self._clock.now_ms())
         try:
-            await self._read(draft, units)
+            await self._read(draft, group)
         except TradewireError as error:
             self._finish(group, [error] * len(units))
             return
@@ -209,14 +213,16 @@ class ScyllaJournal:
                 units.append(each)
         return units
 
-    async def _read(self, draft: Draft, units: Sequence[Waiting]) -> None:
+    async def _read(self, draft: Draft, group: Group) -> None:
         """Read what the group needs, after what was decided before is visible."""
         for _ in range(ROUNDS):
-            wanted = {key for each in units for key in missing(draft, each.unit)}
+            wanted = {key for each in group.units for key in missing(draft, each.unit)}
             if not wanted:
                 return
             if self._written is not None:
                 await asyncio.wait((self._written,))
+            if any(kind == "key" for kind, *_ in wanted):
+                group.looked = min(group.looked, time.monotonic())
             await self._loads.fetch(draft, wanted)
 
     async def _write(

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import structlog
 
+from tradewire.adapters.scylla.apply_messages import message_rows
 from tradewire.adapters.scylla.batches import Mutation
-from tradewire.adapters.scylla.draft import scopes
+from tradewire.adapters.scylla.draft import Placed, scopes
 from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.layout import Timestamps, period_of, slot_of
 from tradewire.adapters.scylla.lease import Lease, holder_of, node_name, run_name, take_node
@@ -22,6 +23,11 @@ from tradewire.ports import LateMessage
 GROUPS_IN_FLIGHT = 2
 """Groups of a run that may be durable and not yet visible: as many are finished after its end."""
 
+KEYS_S = 3.0
+"""So long after a key was looked for a message with it may be acknowledged, and no longer: who
+finishes the run of a dead node waits for it."""
+MARGIN_S = 0.5
+
 TAKEOVER_S = 60
 FORGOTTEN_AFTER_MS = 8 * 86_400_000
 DROPPED_DEADLINE_S = 2.0
@@ -30,6 +36,8 @@ _log = structlog.get_logger(__name__)
 
 
 OnLate = Callable[[LateMessage], None]
+Sent = tuple[str, Message, Placed]
+"""A message of a group: its tenant, itself, and what its rows need besides it."""
 
 
 class Run:
@@ -137,9 +145,10 @@ class Takeover:
         for each in await self._record(late):
             self._on_late(each)
 
-    async def _record(self, late: Sequence[tuple[str, Message]]) -> list[LateMessage]:
+    async def _record(self, late: Iterable[tuple[str, Message]]) -> list[LateMessage]:
         """Have those hear of it who resume; what is to be told to those who are connected."""
         told: list[LateMessage] = []
+        rows: list[Mutation] = []
         for tenant, message in late:
             room = await self._rooms.read(tenant, message.conversation_id)
             if room is None:
@@ -149,14 +158,14 @@ class Takeover:
             slot = slot_of(change_id)
             place = (tenant, room.conversation_id, room.bucket(change_id))
             change = (change_id, "MessageReceived", message.message_id, "", timestamp)
-            rows: list[Mutation] = [("ADD_CHANGE", (*place, *change))]
+            rows.append(("ADD_CHANGE", (*place, *change)))
             if not room.crowded_at:
                 for scope in (each for user in room.roles for each in scopes(room, user)):
                     period = (tenant, scope, period_of(slot))
                     rows.append(("ADD_PERIOD", (*period, timestamp)))
                     rows.append(("TOUCH", (*period, slot, room.conversation_id, timestamp)))
-            await self._engine.write(rows)
             told.append(LateMessage(tenant, message, change_id, tuple(room.roles)))
+        await self._engine.write(rows)
         return told
 
     async def _finish_if_dead(self, run: RunRow) -> None:
@@ -179,51 +188,97 @@ class Takeover:
     async def _finish(self, run: RunRow) -> None:
         """Make the last groups of a run visible, then end it."""
         batches = await last_batches(self._engine, run.run, GROUPS_IN_FLIGHT + 1)
-        for slice_, batch_id, events, redo in batches:
-            group = await self._without_retried(run, slice_, unpack_group(batch_id, events, redo))
+        left = [
+            Unfinished(slice_, unpack_group(batch_id, events, redo))
+            for slice_, batch_id, events, redo in batches
+        ]
+        for each in left:
+            each.hidden = await self._hidden(each.group)
+        await self._drop_retried(run, left)
+        if claims := [row for each in left for row in each.claims()]:
+            # Who looks for one of these keys from now on finds it; who has looked before has
+            # written what it is about to acknowledge when this time is over.
+            await self._engine.write(claims)
+            await asyncio.sleep(KEYS_S + MARGIN_S)
+            await self._drop_retried(run, left)
+        for each in left:
             # First, since who goes on after a crash in between takes for told what is visible.
-            told = await self._record(await self._invisible(group))
-            await self._engine.write(list(group.rows()))
-            for each in told:
-                self._on_late(each)
+            told = await self._record((tenant, message) for tenant, message, _ in each.hidden)
+            await self._engine.write(list(each.group.rows()))
+            for late in told:
+                self._on_late(late)
         last = batches[-1][1] if batches else 0
         await self._engine.rows("FINISH_RUN", self._cell, run.run, last)
 
-    async def _without_retried(self, run: RunRow, slice_: int, group: Group) -> Group:
-        """Without messages that their senders have sent again since, on another node: nobody was
-        told of these, and those were acknowledged.
-        """
-        retried = {
-            message.id
-            for tenant, message, placed in group.sent()
-            if message.key is not None and await self._taken(tenant, message, placed.bucket)
-        }
-        if not retried:
-            return group
-        group = group.without(retried)
-        row = (run.run, slice_, group.batch_id, *pack_group(group))
-        await self._engine.rows("ADD_BATCH", *row)
-        return group
+    async def _hidden(self, group: Group) -> list[Sent]:
+        """The messages of a group that are not there."""
+        sent = list(group.sent())
+        there = await all_of([self._is_there(tenant, message) for tenant, message, _ in sent])
+        return [each for each, is_there in zip(sent, there, strict=True) if not is_there]
 
-    async def _taken(self, tenant: str, message: Message, bucket: int) -> bool:
-        """Whether another message has this one's key, and this one is not there."""
+    async def _is_there(self, tenant: str, message: Message) -> bool:
+        """Whether a message can be seen; one whose conversation is gone never will."""
+        room = await self._rooms.get(tenant, message.conversation_id)
+        return room is None or await stored_message(self._engine, room, message.id) is not None
+
+    async def _drop_retried(self, run: RunRow, left: Sequence["Unfinished"]) -> None:
+        """Drop messages that their senders have sent again since, on another node: nobody was told
+        of these, and those may be acknowledged.
+        """
+        for each in left:
+            retried = await all_of([self._is_retried(*sent) for sent in each.hidden])
+            dropped = [
+                sent for sent, is_retried in zip(each.hidden, retried, strict=True) if is_retried
+            ]
+            if dropped:
+                each.drop(dropped)
+                row = (run.run, each.slice, each.group.batch_id, *pack_group(each.group))
+                await self._engine.rows("ADD_BATCH", *row)
+                # What the dead node has sent and the cluster has not written yet is void by this.
+                await self._engine.write([row for sent in dropped for row in void_rows(*sent)])
+
+    async def _is_retried(self, tenant: str, message: Message, placed: Placed) -> bool:
+        """Whether another message has the key of this one."""
+        if message.key is None:
+            return False
+        key = (message.sender_id, message.key)
         rows = await all_of(
             [
-                self._engine.rows(
-                    *("KEY", tenant, message.conversation_id, each),
-                    *(message.sender_id, message.key),
-                )
-                for each in (bucket, bucket + 1)
+                self._engine.rows("KEY", tenant, message.conversation_id, bucket, *key)
+                for bucket in (placed.bucket, placed.bucket + 1)
             ]
         )
-        ids = {row[0] for found in rows for row in found}
-        return bool(ids) and message.id not in ids
+        return any(row[0] != message.id for found in rows for row in found)
 
-    async def _invisible(self, group: Group) -> list[tuple[str, Message]]:
-        """The messages of a group that are not there yet."""
-        found: list[tuple[str, Message]] = []
-        for tenant, message, _ in group.sent():
-            room = await self._rooms.get(tenant, message.conversation_id)
-            if room is not None and await stored_message(self._engine, room, message.id) is None:
-                found.append((tenant, message))
-        return found
+
+class Unfinished:
+    """A group that a dead node left.
+
+    Attributes:
+        slice: where its outbox row is.
+        hidden: those of its messages that are not there.
+    """
+
+    def __init__(self, slice_: int, group: Group) -> None:
+        self.slice = slice_
+        self.group = group
+        self.hidden: list[Sent] = []
+
+    def claims(self) -> Iterator[Mutation]:
+        """The keys of what is hidden."""
+        for tenant, message, placed in self.hidden:
+            for row in message_rows(tenant, message, b"", placed):
+                if row[0] == "ADD_KEY":
+                    yield row
+
+    def drop(self, dropped: Sequence[Sent]) -> None:
+        """Go on without these."""
+        self.group = self.group.without({message.id for _, message, _ in dropped})
+        self.hidden = [sent for sent in self.hidden if sent not in dropped]
+
+
+def void_rows(tenant: str, message: Message, placed: Placed) -> Iterator[Mutation]:
+    """What makes the rows of a message void, whenever they arrive."""
+    place = (placed.timestamp, tenant, message.conversation_id, placed.bucket)
+    yield "REMOVE_MESSAGE", (*place, message.id)
+    yield "REMOVE_KEY", (*place, message.sender_id, message.key, message.id)

@@ -125,8 +125,6 @@ class Plan:
             "cassandra.skip_wait_for_gossip_to_settle": 0,
             "cassandra.superuser_setup_delay_ms": 0 if self.alone else 1000,
             "cassandra.shutdown_announce_in_ms": 0,
-            # Otherwise each statement of a schema waits for its tables to be flushed.
-            "cassandra.test.flush_local_schema_changes": "false",
             "cassandra.consistent.rangemovement": "false",
             "jdk.attach.allowAttachSelf": "true",
             "io.netty.tryReflectionSetAccessible": "true",
