@@ -12,7 +12,7 @@ READY := .venv/.ready
 
 .PHONY: help
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: $(READY) ## start a server on ./data and print two ready clients
@@ -21,7 +21,7 @@ run: $(READY) ## start a server on ./data and print two ready clients
 .PHONY: test
 test: check ## everything: environment, checks, all tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not bench and not chaos"
+	$(BIN)/coverage run -m pytest -m "not bench and not chaos and not scale"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -43,6 +43,10 @@ fault: $(READY) ## the tests that kill servers and cut sockets
 .PHONY: chaos-store
 chaos-store: $(READY) ## kill and freeze nodes and database nodes under load
 	$(BIN)/pytest -m chaos tests/chaos
+
+.PHONY: scale-store
+scale-store: $(READY) ## read of 100,000 conversations and of 1,000,000 messages
+	$(BIN)/pytest -m scale tests/scale
 
 .PHONY: bench
 bench: $(READY) ## measure sends and delivery beside the bare floor; STORE=scylla: on Cassandra

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engines import Keyspace, keyspace_on
+from tests.engines import Keyspace, complaints, keyspace_on
 from tradewire.testing.engines import Cassandra
 
 ON_ENGINE = "on_engine"
@@ -14,6 +14,7 @@ def lent_keyspace(keyspace: Keyspace) -> Iterator[Keyspace]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         keyspace.lend(monkeypatch)
         yield keyspace
+    assert keyspace.unprepared == set(), "clients can have statements run that are not prepared"
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,7 @@ def keyspace(cassandra_engine: Cassandra) -> Iterator[Keyspace]:
     """A keyspace for all tests of this run: who needs it empty clears it."""
     with keyspace_on(cassandra_engine.hosts) as made:
         yield made
+    assert complaints(cassandra_engine.logs()) == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,28 +1,49 @@
 """Keyspaces on the real engine, for tests."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
-from cassandra.cluster import Session
+from cassandra.cluster import ResponseFuture, Session
+from cassandra.protocol import BatchMessage, QueryMessage
 from cassandra.query import PreparedStatement
 
 from tradewire.adapters.scylla import engine, schema
 from tradewire.adapters.scylla.cluster import Connected, connect
 from tradewire.adapters.scylla.options import Options
 
+_COMPLAINT = re.compile(r"tombstone|[Bb]atch|FILTERING")
+_OF_SCHEMA = "schema_migrations"
+
 
 class Lasting(Connected):
     """A connection that nodes of this process have in turn: to connect and to prepare takes longer
     than most tests.
+
+    Attributes:
+        unprepared: statements that went over it as text, save the look at the schema when a node
+            begins.
     """
 
     def __init__(self, options: Options) -> None:
         first = connect(options, keyspace=False)
         super().__init__(first._cluster, first.session, options)
         self._kept: dict[str, PreparedStatement] = {}
+        self.unprepared: set[str] = set()
+        self.session.add_request_init_listener(self._note)
+
+    def _note(self, request: ResponseFuture) -> None:
+        message = request.message
+        if isinstance(message, QueryMessage):
+            texts = [message.query]
+        elif isinstance(message, BatchMessage):
+            texts = [query for is_prepared, query, _ in message.queries if not is_prepared]
+        else:
+            texts = []
+        self.unprepared.update(text for text in texts if _OF_SCHEMA not in text)
 
     def prepare(self, texts: Mapping[str, str]) -> dict[str, PreparedStatement]:
         self._kept |= super().prepare({n: t for n, t in texts.items() if n not in self._kept})
@@ -59,6 +80,11 @@ class Keyspace:
         monkeypatch.setattr(engine, "connect", lent)
 
     @property
+    def unprepared(self) -> set[str]:
+        """Statements that nodes of this process have sent as text over the lent connection."""
+        return self._lasting.unprepared
+
+    @property
     def environ(self) -> dict[str, str]:
         """The settings of a node on it, by the names of their variables."""
         options = self.options
@@ -83,6 +109,12 @@ class Keyspace:
             (self.options.keyspace,),
         )
         return [name for (name,) in rows if not name.startswith("schema_")]
+
+
+def complaints(log: str) -> list[str]:
+    """What a server's log says of reads and writes that cost it more than they should."""
+    lines = log.splitlines()
+    return [line for line in lines if line.startswith("WARN") and _COMPLAINT.search(line)]
 
 
 @contextmanager

@@ -29,24 +29,24 @@ class TestScyllaStore(StoreContract, DurableContract):
 
     @pytest.fixture
     async def store(
-        self, keyspace: Keyspace, time: ManualClock, tenant: str
+        self, lent_keyspace: Keyspace, time: ManualClock, tenant: str
     ) -> AsyncIterator[Store]:
         # The one list that all tenants share.
-        await keyspace.clear("expirations")
-        store = self._store(keyspace, time, tenant)
+        await lent_keyspace.clear("expirations")
+        store = self._store(lent_keyspace, time, tenant)
         await store.open()
         yield store
         await store.close()
 
     @pytest.fixture
     async def reopen(
-        self, store: Store, keyspace: Keyspace, time: ManualClock, tenant: str
+        self, store: Store, lent_keyspace: Keyspace, time: ManualClock, tenant: str
     ) -> AsyncIterator[Reopen]:
         reopened: list[Store] = []
 
         async def reopen() -> Store:
             await store.close()
-            again = self._store(keyspace, time, tenant)
+            again = self._store(lent_keyspace, time, tenant)
             await again.open()
             reopened.append(again)
             return again

@@ -78,10 +78,14 @@ def user_of(caller: str) -> str:
 
 
 class Callers:
-    """All callers of the tables, each with an HTTP connection and, where it may, a socket."""
+    """All callers of the tables, each with an HTTP connection and, where it may, a socket.
+
+    They are in a tenant of their own: what they see does not grow with the tests before.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.tenant = f"tenant-{next(_tenants)}"
         self._open = AsyncExitStack()
         self._http: dict[str, HttpClient] = {}
         self._sockets: dict[str, Client] = {}
@@ -105,7 +109,7 @@ class Callers:
         if caller == "anon":
             return None
         roles = [ROLES[caller]] if caller in ROLES else []
-        tenant = "elsewhere" if caller == "tenant" else "default"
+        tenant = "elsewhere" if caller == "tenant" else self.tenant
         return self.server.token(user_of(caller), *roles, tenant=tenant)
 
     async def outcome(self, transport: str, caller: str, command: str, fields: Json) -> str:
@@ -167,6 +171,7 @@ class Callers:
 
 
 _events = iter(range(1, 1_000_000))
+_tenants = iter(range(1, 1_000_000))
 
 
 def cloud_event(kind: str, **data: str) -> Json:

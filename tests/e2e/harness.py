@@ -38,10 +38,15 @@ class Server:
 
     @asynccontextmanager
     async def socket(
-        self, user: str, *roles: str, protocol: str = "chat.v1.json", **query: Any
+        self,
+        user: str,
+        *roles: str,
+        tenant: str = "default",
+        protocol: str = "chat.v1.json",
+        **query: Any,
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A bare WebSocket of a user."""
-        params = {"token": self.token(user, *roles), **query}
+        params = {"token": self.token(user, *roles, tenant=tenant), **query}
         async with (
             aiohttp.ClientSession() as session,
             session.ws_connect(

@@ -16,7 +16,7 @@ from tests.e2e.authorization_world import (
     personal_fields,
     surroundings,
 )
-from tests.e2e.harness import DEADLINE_S, serving
+from tests.e2e.harness import DEADLINE_S, Server, serving
 from tests.e2e.places import Place
 from tradewire.client import Client, CommandError
 from tradewire.domain.commands import COMMANDS
@@ -25,11 +25,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def callers(module_place: Place) -> AsyncIterator[Callers]:
-    async with (
-        serving(module_place) as server,
-        Callers.of(server) as callers,
-    ):
+async def server(module_place: Place) -> AsyncIterator[Server]:
+    async with serving(module_place) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def callers(server: Server) -> AsyncIterator[Callers]:
+    async with Callers.of(server) as callers:
         yield callers
 
 
@@ -66,6 +69,20 @@ async def test_every_http_operation_is_driven(callers: Callers) -> None:
     assert offered == set(TWINS.values())
 
 
+@pytest.mark.parametrize(("row", "transport"), _cases(PERSONAL_ROWS))
+async def test_commands_about_the_caller_alone(callers: Callers, row: Row, transport: str) -> None:
+    faults = []
+    for caller, expected in row.outcomes.items():
+        fields = personal_fields(callers, row.label, caller)
+        before = await surroundings(callers)
+        outcome = await callers.outcome(transport, caller, row.command, fields)
+        if outcome != expected:
+            faults.append(f"{caller}: {outcome} instead of {expected}")
+        elif (outcome != "allowed" or caller == "tenant") and await surroundings(callers) != before:
+            faults.append(f"{caller}: {outcome}, and yet something was stored")
+    assert not faults, "\n".join(faults)
+
+
 @pytest.mark.parametrize(("row", "transport"), _cases(CONVERSATION_ROWS))
 async def test_commands_on_a_conversation(callers: Callers, row: Row, transport: str) -> None:
     faults = []
@@ -93,24 +110,11 @@ async def _faults_on(
     return []
 
 
-@pytest.mark.parametrize(("row", "transport"), _cases(PERSONAL_ROWS))
-async def test_commands_about_the_caller_alone(callers: Callers, row: Row, transport: str) -> None:
-    faults = []
-    for caller, expected in row.outcomes.items():
-        fields = personal_fields(callers, row.label, caller)
-        before = await surroundings(callers)
-        outcome = await callers.outcome(transport, caller, row.command, fields)
-        if outcome != expected:
-            faults.append(f"{caller}: {outcome} instead of {expected}")
-        elif (outcome != "allowed" or caller == "tenant") and await surroundings(callers) != before:
-            faults.append(f"{caller}: {outcome}, and yet something was stored")
-    assert not faults, "\n".join(faults)
-
-
 async def test_nothing_is_heard_across_a_block(callers: Callers) -> None:
     world = await made(callers, "direct", "blocked")
     quiet = {"conversation_id": world.id}
-    async with callers.server.client("other", acknowledge_delivery=False) as other:
+    client = callers.server.client("other", tenant=callers.tenant, acknowledge_delivery=False)
+    async with client as other:
         await other.request("WatchPresence", user_ids=["blocked"])
         await callers.ask("blocked", "SetTypingIndicator", **quiet, typing=True)
         await callers.ask("blocked", "MarkMessagesAsRead", **quiet, all=True)
@@ -141,7 +145,7 @@ def _users(event: Json) -> set[str]:
 
 
 async def test_a_suspension_ends_what_is_open(callers: Callers) -> None:
-    async with callers.server.socket("rowdy") as socket:
+    async with callers.server.socket("rowdy", tenant=callers.tenant) as socket:
         await socket.receive_json(timeout=DEADLINE_S)
         await callers.tell("UserBlocked", user_id="rowdy")
         async with asyncio.timeout(DEADLINE_S):

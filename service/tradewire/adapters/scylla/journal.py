@@ -10,11 +10,9 @@ when it has become visible.
 """
 
 import asyncio
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from msgspec import Struct
@@ -25,20 +23,23 @@ from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.loads import ROUNDS, Loads, missing
 from tradewire.adapters.scylla.outbox import EventLog, Outbox
 from tradewire.adapters.scylla.redo import pack_draft, rows_of
-from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, KEYS_S, Run
+from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, LATE_S, Run, Sent, Unfinished
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
 from tradewire.domain.ids import MAX_ID, Clock
 from tradewire.domain.outbox import DomainEvent
-from tradewire.domain.types import Message
-from tradewire.domain.writes import NewMessage, Unit, Write
+from tradewire.domain.writes import EditMessage, NewMessage, Unit, Write
 
 UNITS_IN_FLIGHT = 4_096
 GROUP_UNITS = 512
+GROUP_BYTES = 8 << 20
+"""What the writes of a group can come to at most: all of it goes into one row of the outbox, and
+Apache Cassandra refuses a row of more than half a segment of its commit log (32 MiB by default).
+"""
+WRITE_BYTES = 16 << 10
+"""What a write can come to besides its text."""
+
 PATIENCE_S = 5.0
 """How long a unit waits for its group to begin; then it is refused and was not stored."""
-
-LATE_S = 8.0
-"""A group slower than this is not acknowledged: a resume goes back 10 s, and no further."""
 
 RETRY_S = (0.05, 1.0)
 
@@ -47,8 +48,10 @@ _log = structlog.get_logger(__name__)
 Done = Callable[[Outcome], None]
 OnGroup = Callable[[int, float], None]
 """Hears of every commit group: its units, and the seconds that it took."""
-Announce = Callable[[list[tuple[str, Message]]], None]
+Announce = Callable[[list[Sent]], None]
 """Tells of messages that became visible too late to be acknowledged."""
+DropRetried = Callable[[int, Sequence[Unfinished]], Awaitable[None]]
+"""Drops those that were sent again meanwhile from such groups of a run."""
 
 
 class Waiting(Struct, gc=False):
@@ -64,19 +67,18 @@ class Group(Struct):
 
     Attributes:
         least: the least id in it.
-        looked: when the first key was looked for.
+        row: what its outbox row holds, once it is there.
     """
 
     units: list[Waiting]
     least: int
     begun: float
-    looked: float = math.inf
+    row: tuple[int, int, bytes, bytes] | None = None
 
     @property
     def late(self) -> bool:
         """Whether it took so long that a resume may have missed it, or another has its keys."""
-        now = time.monotonic()
-        return now - self.units[0].since > LATE_S or now - self.looked > KEYS_S
+        return time.monotonic() - self.begun > LATE_S
 
 
 class ScyllaJournal:
@@ -89,12 +91,14 @@ class ScyllaJournal:
         memory: Memory,
         clock: Clock,
         on_group: OnGroup,
+        drop_retried: DropRetried,
         announce: Announce,
     ) -> None:
         self._engine = engine
         self._memory = memory
         self._clock = clock
         self._on_group = on_group
+        self._drop_retried = drop_retried
         self._announce = announce
         self._loads = Loads(engine)
         self._log = EventLog(engine, cell, self._own_horizon)
@@ -182,7 +186,7 @@ class ScyllaJournal:
         self._groups.append(group)
         draft = Draft(self._memory, self._clock.now_ms())
         try:
-            await self._read(draft, group)
+            await self._read(draft, units)
         except TradewireError as error:
             self._finish(group, [error] * len(units))
             return
@@ -205,7 +209,11 @@ class ScyllaJournal:
         """Units for a group; those that waited too long are refused."""
         now = time.monotonic()
         units: list[Waiting] = []
+        size = 0
         while self._waiting and len(units) < GROUP_UNITS:
+            size += _bytes_at_most(self._waiting[0].unit)
+            if units and size > GROUP_BYTES:
+                break
             each = self._waiting.popleft()
             if self._run is None or not self._run.alive or now - each.since > PATIENCE_S:
                 self._answer(each, Unavailable())
@@ -213,16 +221,14 @@ class ScyllaJournal:
                 units.append(each)
         return units
 
-    async def _read(self, draft: Draft, group: Group) -> None:
+    async def _read(self, draft: Draft, units: Sequence[Waiting]) -> None:
         """Read what the group needs, after what was decided before is visible."""
         for _ in range(ROUNDS):
-            wanted = {key for each in group.units for key in missing(draft, each.unit)}
+            wanted = {key for each in units for key in missing(draft, each.unit)}
             if not wanted:
                 return
             if self._written is not None:
                 await asyncio.wait((self._written,))
-            if any(kind == "key" for kind, *_ in wanted):
-                group.looked = min(group.looked, time.monotonic())
             await self._loads.fetch(draft, wanted)
 
     async def _write(
@@ -233,7 +239,7 @@ class ScyllaJournal:
         outcomes: list[Outcome],
         previous: "asyncio.Task[None] | None",
     ) -> None:
-        durable = run is self._run and await self._make_durable(run, draft)
+        durable = run is self._run and await self._make_durable(group, run, draft)
         if previous is not None and not previous.done():
             await asyncio.wait((previous,))
         if durable:
@@ -242,29 +248,41 @@ class ScyllaJournal:
         if not durable:
             outcomes = [_unless_refused(outcome) for outcome in outcomes]
         elif group.late:
-            self._announce([(tenant, message) for tenant, message, _ in draft.messages])
+            await self._announce_late(group, run)
             outcomes = [_unless_refused(outcome) for outcome in outcomes]
         self._on_group(len(group.units), time.monotonic() - group.begun)
         self._newest = max(self._newest, draft.newest)
         self._finish(group, outcomes)
 
-    async def _make_durable(self, run: Run, draft: Draft) -> bool:
+    async def _announce_late(self, group: Group, run: Run) -> None:
+        """Tell of what was not acknowledged in time, save what was sent again meanwhile."""
+        if group.row is None:
+            return
+        left = Unfinished(*group.row)
+        await self._insist(run, lambda: self._drop_retried(run.run, [left]))
+        self._announce(left.hidden)
+
+    async def _make_durable(self, group: Group, run: Run, draft: Draft) -> bool:
         """Write a group until it is done; False when the run ended before: its fate is unknown."""
         if not (draft.mutations or draft.placed):
             return run.alive
         batch_id = self._last_batch = max(draft.newest, self._last_batch + 1)
         events, redo = pack_draft(draft)
         outbox = self._outbox
+
+        async def add() -> None:
+            group.row = (await outbox.add(batch_id, events, redo), batch_id, events, redo)
+
         # One after another: who finishes this run must find no gap before the last row.
         async with self._adding:
-            added = await self._insist(run, lambda: outbox.add(batch_id, events, redo))
+            added = await self._insist(run, add)
         if not added:
             return False
         # From here on the group is anybody's to finish.
         rows = rows_of(draft)
         return await self._insist(run, lambda: self._engine.write(rows))
 
-    async def _insist(self, run: Run, attempt: Callable[[], Any]) -> bool:
+    async def _insist(self, run: Run, attempt: Callable[[], Awaitable[None]]) -> bool:
         """Do it until it succeeds while the run is alive; whether it did."""
         pause = RETRY_S[0]
         while run.alive:
@@ -312,6 +330,16 @@ class ScyllaJournal:
 
 def _unless_refused(outcome: Outcome) -> Outcome:
     return outcome if isinstance(outcome, TradewireError) else Unavailable()
+
+
+def _bytes_at_most(unit: Unit) -> int:
+    return sum(WRITE_BYTES + 4 * len(_text_of(write)) for write in unit.writes)
+
+
+def _text_of(write: Write) -> str:
+    if isinstance(write, NewMessage):
+        return write.message.text or ""
+    return (write.text or "") if isinstance(write, EditMessage) else ""
 
 
 def _least_id(unit: Unit) -> int:

@@ -51,8 +51,11 @@ class Outbox:
         self._rows = 0
         self._bytes = 0
 
-    async def add(self, batch_id: int, events: bytes, redo: bytes) -> None:
+    async def add(self, batch_id: int, events: bytes, redo: bytes) -> int:
         """Write a group's row; adding it again is harmless, as long as no other was added since.
+
+        Returns:
+            The slice that it is in.
 
         Raises:
             Unavailable, Overloaded: it may be there or not.
@@ -64,6 +67,7 @@ class Outbox:
         # Not before: tried again, it must go to the same slice.
         self._rows += 1
         self._bytes += len(events) + len(redo)
+        return self._slice
 
 
 async def last_batches(engine: Engine, run: int, count: int) -> list[tuple[int, int, bytes, bytes]]:

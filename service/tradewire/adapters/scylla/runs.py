@@ -14,7 +14,7 @@ from tradewire.adapters.scylla.layout import Timestamps, period_of, slot_of
 from tradewire.adapters.scylla.lease import Lease, holder_of, node_name, run_name, take_node
 from tradewire.adapters.scylla.loads import stored_message
 from tradewire.adapters.scylla.outbox import RunRow, last_batches, registered
-from tradewire.adapters.scylla.redo import Group, pack_group, unpack_group
+from tradewire.adapters.scylla.redo import pack_group, unpack_group
 from tradewire.adapters.scylla.rooms import Rooms
 from tradewire.domain.ids import Clock, id_at
 from tradewire.domain.types import Message
@@ -23,9 +23,9 @@ from tradewire.ports import LateMessage
 GROUPS_IN_FLIGHT = 2
 """Groups of a run that may be durable and not yet visible: as many are finished after its end."""
 
-KEYS_S = 3.0
-"""So long after a key was looked for a message with it may be acknowledged, and no longer: who
-finishes the run of a dead node waits for it."""
+LATE_S = 3.0
+"""A group slower than this is not acknowledged: who then looks for its keys must find them, and a
+resume goes back 10 s and no further."""
 MARGIN_S = 0.5
 
 TAKEOVER_S = 60
@@ -140,9 +140,9 @@ class Takeover:
             elif run.finished is not None and max(run.run, run.finished) < oldest:
                 await self._engine.rows("FORGET_RUN", self._cell, run.run)
 
-    async def announce(self, late: Sequence[tuple[str, Message]]) -> None:
+    async def announce(self, late: Sequence[Sent]) -> None:
         """Tell the members of messages that became visible after younger ones."""
-        for each in await self._record(late):
+        for each in await self._record((tenant, message) for tenant, message, _ in late):
             self._on_late(each)
 
     async def _record(self, late: Iterable[tuple[str, Message]]) -> list[LateMessage]:
@@ -188,19 +188,16 @@ class Takeover:
     async def _finish(self, run: RunRow) -> None:
         """Make the last groups of a run visible, then end it."""
         batches = await last_batches(self._engine, run.run, GROUPS_IN_FLIGHT + 1)
-        left = [
-            Unfinished(slice_, unpack_group(batch_id, events, redo))
-            for slice_, batch_id, events, redo in batches
-        ]
+        left = [Unfinished(*row) for row in batches]
         for each in left:
-            each.hidden = await self._hidden(each.group)
-        await self._drop_retried(run, left)
+            each.hidden = await self._hidden(each.hidden)
+        await self.drop_retried(run.run, left)
         if claims := [row for each in left for row in each.claims()]:
             # Who looks for one of these keys from now on finds it; who has looked before has
             # written what it is about to acknowledge when this time is over.
             await self._engine.write(claims)
-            await asyncio.sleep(KEYS_S + MARGIN_S)
-            await self._drop_retried(run, left)
+            await asyncio.sleep(LATE_S + MARGIN_S)
+            await self.drop_retried(run.run, left)
         for each in left:
             # First, since who goes on after a crash in between takes for told what is visible.
             told = await self._record((tenant, message) for tenant, message, _ in each.hidden)
@@ -210,9 +207,8 @@ class Takeover:
         last = batches[-1][1] if batches else 0
         await self._engine.rows("FINISH_RUN", self._cell, run.run, last)
 
-    async def _hidden(self, group: Group) -> list[Sent]:
-        """The messages of a group that are not there."""
-        sent = list(group.sent())
+    async def _hidden(self, sent: list[Sent]) -> list[Sent]:
+        """Those that are not there."""
         there = await all_of([self._is_there(tenant, message) for tenant, message, _ in sent])
         return [each for each, is_there in zip(sent, there, strict=True) if not is_there]
 
@@ -221,9 +217,12 @@ class Takeover:
         room = await self._rooms.get(tenant, message.conversation_id)
         return room is None or await stored_message(self._engine, room, message.id) is not None
 
-    async def _drop_retried(self, run: RunRow, left: Sequence["Unfinished"]) -> None:
+    async def drop_retried(self, run: int, left: Sequence["Unfinished"]) -> None:
         """Drop messages that their senders have sent again since, on another node: nobody was told
         of these, and those may be acknowledged.
+
+        Raises:
+            Unavailable, Overloaded: the cluster did not answer; do it again.
         """
         for each in left:
             retried = await all_of([self._is_retried(*sent) for sent in each.hidden])
@@ -232,7 +231,7 @@ class Takeover:
             ]
             if dropped:
                 each.drop(dropped)
-                row = (run.run, each.slice, each.group.batch_id, *pack_group(each.group))
+                row = (run, each.slice, each.group.batch_id, *pack_group(each.group))
                 await self._engine.rows("ADD_BATCH", *row)
                 # What the dead node has sent and the cluster has not written yet is void by this.
                 await self._engine.write([row for sent in dropped for row in void_rows(*sent)])
@@ -252,17 +251,17 @@ class Takeover:
 
 
 class Unfinished:
-    """A group that a dead node left.
+    """A group that a dead node left, or that took a living one too long.
 
     Attributes:
         slice: where its outbox row is.
-        hidden: those of its messages that are not there.
+        hidden: those of its messages that nobody was told of.
     """
 
-    def __init__(self, slice_: int, group: Group) -> None:
+    def __init__(self, slice_: int, batch_id: int, events: bytes, redo: bytes) -> None:
         self.slice = slice_
-        self.group = group
-        self.hidden: list[Sent] = []
+        self.group = unpack_group(batch_id, events, redo)
+        self.hidden = list(self.group.sent())
 
     def claims(self) -> Iterator[Mutation]:
         """The keys of what is hidden."""

@@ -20,10 +20,9 @@ from tradewire.adapters.scylla.reads import (
     PeopleReads,
 )
 from tradewire.adapters.scylla.rooms import Rooms
-from tradewire.adapters.scylla.runs import OnLate, Run, Takeover, newest_batch
+from tradewire.adapters.scylla.runs import OnLate, Run, Sent, Takeover, newest_batch
 from tradewire.domain.errors import TradewireError, Unavailable
 from tradewire.domain.ids import Clock
-from tradewire.domain.types import Message
 from tradewire.ports import StoreError
 from tradewire.telemetry.tasks import Tasks
 
@@ -74,8 +73,11 @@ class ScyllaStore:
         self.engine = Engine(options)
         rooms = Rooms(self.engine)
         memory = Memory(rooms)
-        self._takeover = Takeover(self.engine, cell, rooms, clock, memory.timestamps, on_late)
-        self.journal = ScyllaJournal(self.engine, cell, memory, clock, on_group, self._announce)
+        takeover = Takeover(self.engine, cell, rooms, clock, memory.timestamps, on_late)
+        self._takeover = takeover
+        self.journal = ScyllaJournal(
+            self.engine, cell, memory, clock, on_group, takeover.drop_retried, self._announce
+        )
         self.conversations = ConversationReads(self.engine, rooms, now_ms)
         self.messages = MessageReads(self.engine, rooms, now_ms)
         self.people = PeopleReads(self.engine)
@@ -161,11 +163,11 @@ class ScyllaStore:
             except TradewireError as error:
                 _log.warning("dead nodes could not be looked for", reason=str(error))
 
-    def _announce(self, late: list[tuple[str, Message]]) -> None:
+    def _announce(self, late: list[Sent]) -> None:
         """Tell of messages that were not acknowledged in time, and are there."""
         self._tasks.start(f"late messages {time.monotonic()}", self._keep_announcing(late))
 
-    async def _keep_announcing(self, late: list[tuple[str, Message]]) -> None:
+    async def _keep_announcing(self, late: list[Sent]) -> None:
         """Tell until it is done: nobody else will."""
         while True:
             try:

@@ -149,6 +149,8 @@ def _limits() -> dict[str, object]:
     return {
         "batch_size_warn_threshold": "50KiB",
         "batch_size_fail_threshold": "50KiB",
+        # A tenth of the default: tests have little data.
+        "tombstone_warn_threshold": 100,
         "unlogged_batch_across_partitions_warn_threshold": 2000,
         "memtable_heap_space": "96MiB",
         "memtable_offheap_space": "96MiB",

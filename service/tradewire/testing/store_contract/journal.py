@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tradewire.domain import writes
+from tradewire.domain import limits, writes
 from tradewire.domain.errors import KeyReused, NotFound, Overloaded, TradewireError
+from tradewire.domain.ids import MAX_ID
 from tradewire.domain.outbox import MessageData
 from tradewire.ports import Store
 from tradewire.testing.store_contract.shop import DEADLINE_S, Shop
@@ -193,6 +194,26 @@ class JournalContract:
         outcomes = await asyncio.wait_for(asyncio.gather(*taken), 60)
         assert not any(isinstance(outcome, TradewireError) for outcome in outcomes)
         assert (await shop.send(conversation, text="goes on")).text == "goes on"
+
+    async def test_many_of_the_largest_messages_at_once(self, shop: Shop) -> None:
+        conversation = await shop.direct()
+        largest = "\U0001f4e6" * limits.TEXT_CHARACTERS
+        metadata = {"note": "x" * (limits.METADATA_BYTES - 20)}
+        sent = [
+            shop.message(
+                conversation,
+                text=largest,
+                metadata=metadata,
+                key=f"{number:0128}",
+                content_hash=bytes(32),
+                fresh=True,
+            )
+            for number in range(400)
+        ]
+        outcomes = await asyncio.wait_for(asyncio.gather(*map(shop.append, sent)), 60)
+        assert not any(isinstance(outcome, TradewireError) for outcome in outcomes)
+        newest = await shop.store.messages.before(shop.tenant, conversation, MAX_ID, 1)
+        assert [(each.text, each.metadata) for each in newest] == [(largest, metadata)]
 
     async def test_the_store_answers(self, store: Store) -> None:
         await store.check()
