@@ -12,6 +12,7 @@ from cassandra.protocol import BatchMessage, QueryMessage
 from cassandra.query import PreparedStatement
 
 from tradewire.adapters.scylla import engine, schema
+from tradewire.adapters.scylla.batches import Row
 from tradewire.adapters.scylla.cluster import Connected, connect
 from tradewire.adapters.scylla.options import Options
 
@@ -37,13 +38,10 @@ class Lasting(Connected):
 
     def _note(self, request: ResponseFuture) -> None:
         message = request.message
-        if isinstance(message, QueryMessage):
-            texts = [message.query]
-        elif isinstance(message, BatchMessage):
-            texts = [query for is_prepared, query, _ in message.queries if not is_prepared]
-        else:
-            texts = []
-        self.unprepared.update(text for text in texts if _OF_SCHEMA not in text)
+        if isinstance(message, QueryMessage) and _OF_SCHEMA not in message.query:
+            self.unprepared.add(message.query)
+        if isinstance(message, BatchMessage):
+            self.unprepared.update(str(row) for row in message.queries if not isinstance(row, Row))
 
     def prepare(self, texts: Mapping[str, str]) -> dict[str, PreparedStatement]:
         self._kept |= super().prepare({n: t for n, t in texts.items() if n not in self._kept})

@@ -37,7 +37,7 @@ class Placed(NamedTuple):
     """What the row of a message needs besides the message.
 
     Attributes:
-        marks: whether its sender is a member, whose marker it moves.
+        marks: whether it moves its sender's marker.
     """
 
     message_id: int
@@ -207,6 +207,17 @@ class Draft:
                     self.memory.rooms.drop(*key[1:])
                 else:
                     self.memory.rooms.keep(value)
+
+    def mark_once(self) -> None:
+        """Have each sender's marker moved by the last of their messages alone."""
+        marked: set[tuple[str, str, str]] = set()
+        for place in range(len(self.placed) - 1, -1, -1):
+            tenant, message, _ = self.messages[place]
+            sender = (tenant, message.conversation_id, message.sender_id)
+            if sender in marked:
+                self.placed[place] = self.placed[place]._replace(marks=False)
+            else:
+                marked.add(sender)
 
     # --- rows -------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from cassandra.cluster import ResponseFuture
 from cassandra.query import BoundStatement, PreparedStatement
 
 from tradewire.adapters.scylla import schema
-from tradewire.adapters.scylla.batches import Mutation, Placement, Writer, batches
+from tradewire.adapters.scylla.batches import Mutation, Placement, Protocol, Writer, batches
 from tradewire.adapters.scylla.cluster import Connected, connect
 from tradewire.adapters.scylla.errors import translated
 from tradewire.adapters.scylla.options import Options
@@ -69,8 +69,9 @@ class Engine:
         await asyncio.to_thread(schema.require_current, connected, options)
         texts = statements(options.keyspace)
         self._prepared = await asyncio.to_thread(connected.prepare, texts)
+        connected.session.client_protocol_handler = Protocol
         self._writers = {name: Writer(name, each) for name, each in self._prepared.items()}
-        self._placement = Placement(self._connected)
+        self._placement = Placement(connected, options.keyspace)
 
     async def close(self) -> None:
         """End the connection."""

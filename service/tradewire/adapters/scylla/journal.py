@@ -267,6 +267,7 @@ class ScyllaJournal:
         if not (draft.mutations or draft.placed):
             return run.alive
         batch_id = self._last_batch = max(draft.newest, self._last_batch + 1)
+        draft.mark_once()
         events, redo = pack_draft(draft)
         outbox = self._outbox
 
