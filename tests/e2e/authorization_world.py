@@ -52,6 +52,7 @@ class World:
         self._kind = kind
         self._callers = callers
         self._messages: dict[str, str] = {}
+        self._seen: list[Json] | None = None
 
     async def fields(self, label: str, caller: str) -> Json:
         """What the command of a row is given when this caller gives it."""
@@ -67,14 +68,20 @@ class World:
             await self._set_role("other", "moderator" if about == "mod" else about)
         return fields
 
+    async def before(self) -> list[Json]:
+        """All that a member could see of it since it was last changed."""
+        return self._seen or await self.state()
+
     async def state(self) -> list[Json]:
         """All that a member can see of it."""
         reads = ("GetConversation", "GetMembers", "GetMessages", "GetTypingIndicators")
         seen = [self._callers.do("other", read, conversation_id=self.id) for read in reads]
-        return await asyncio.gather(*seen)
+        self._seen = await asyncio.gather(*seen)
+        return self._seen
 
     async def write(self, caller: str) -> None:
         """Let a caller send a message who may."""
+        self._seen = None
         sent = await self._callers.do(
             caller, "SendMessage", conversation_id=self.id, text=f"by {caller}"
         )
@@ -112,7 +119,7 @@ class World:
             await self._set_role(user_of(author), role)
 
     async def _role(self, user: str) -> str | None:
-        found = await self._do("GetMembers")
+        found = await self._callers.do("owner", "GetMembers", conversation_id=self.id)
         roles: dict[str, str] = {member["user_id"]: member["role"] for member in found["members"]}
         return roles.get(user)
 
@@ -120,6 +127,7 @@ class World:
         await self._do("SetMemberRole", user_id=user, role=role)
 
     async def _do(self, command: str, **fields: object) -> Json:
+        self._seen = None
         return await self._callers.do("owner", command, conversation_id=self.id, **fields)
 
 
@@ -135,12 +143,12 @@ async def made(callers: Callers, kind: str, caller: str) -> World:
         "owner", "CreateConversation", kind=kind, title="title", member_ids=members
     )
     world = World(callers, kind, created["conversation"]["conversation_id"])
-    for user, role in (("admin", "admin"), ("mod", "moderator")):
-        await callers.do(
-            "owner", "SetMemberRole", conversation_id=world.id, user_id=user, role=role
-        )
-    await world.write("owner")
-    await world.write("admin")
+    roles = [
+        callers.do("owner", "SetMemberRole", conversation_id=world.id, user_id=user, role=role)
+        for user, role in (("admin", "admin"), ("mod", "moderator"))
+    ]
+    await asyncio.gather(*roles)
+    await asyncio.gather(world.write("owner"), world.write("admin"))
     return world
 
 

@@ -101,7 +101,7 @@ async def _faults_on(
 ) -> list[str]:
     expected = row.outcomes[caller]
     fields = await world.fields(row.label, caller)
-    before = await world.state() if expected != "allowed" else None
+    before = await world.before() if expected != "allowed" else None
     outcome = await callers.outcome(transport, caller, row.command, fields)
     if outcome != expected:
         return [f"{caller}: {outcome} instead of {expected}"]

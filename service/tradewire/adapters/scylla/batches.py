@@ -110,10 +110,10 @@ class Protocol(ProtocolHandler):  # type: ignore[misc]
     """How requests are encoded: as the driver does it, save batches."""
 
     @classmethod
-    def encode_message(cls, msg: Any, *arguments: Any) -> bytes:
+    def encode_message(cls, msg: Any, *arguments: Any, **named: Any) -> bytes:
         if isinstance(msg, BatchMessage):
             msg = EncodedBatch(msg)
-        encoded: bytes = super().encode_message(msg, *arguments)
+        encoded: bytes = super().encode_message(msg, *arguments, **named)
         return encoded
 
 
