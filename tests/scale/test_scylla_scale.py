@@ -18,6 +18,7 @@ from tests.scale.seed import SELLER, conversation_id, seed_conversations, seed_m
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.reads import ConversationReads, MessageReads
 from tradewire.adapters.scylla.rooms import Rooms
+from tradewire.adapters.scylla.walks import FEW
 from tradewire.domain.ids import MAX_ID
 from tradewire.domain.limits import UNREAD_CONVERSATIONS, UNREAD_PER_CONVERSATION
 from tradewire.ports import InboxPage, InboxQuery
@@ -163,7 +164,7 @@ async def oldest_messages(account: Account) -> None:
 OF_ACCOUNTS: dict[str, tuple[Read, int]] = {
     "inbox, first page": (first_page, 8 * PAGE),
     "inbox, second page": (second_page, 8 * PAGE),
-    "inbox, oldest first": (oldest_first, 8 * PAGE),
+    "inbox, oldest first": (oldest_first, 8 * PAGE + 2 * FEW),
     "inbox, by creation": (by_creation, 8 * PAGE),
     "unread": (unread_conversations, 5 * UNREAD_CONVERSATIONS),
     f"resume, {MISSED} moved": (resume, 6 * MISSED),
@@ -176,7 +177,9 @@ OF_CONVERSATIONS: dict[str, tuple[Read, int]] = {
     "history, middle": (middle_messages, 4),
     "history, oldest": (oldest_messages, 4),
 }
-"""Reads, and how many statements each may run, whatever the size."""
+"""Reads, and how many statements each may run, whatever the size: an account of up to FEW
+conversations is looked at whole to find the oldest.
+"""
 
 
 # --- the tests ------------------------------------------------------------------------------------

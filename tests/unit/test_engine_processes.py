@@ -131,11 +131,6 @@ class TestCassandraSetup:
         read: dict[str, object] = json.loads(plan.configuration(0, Path("/scratch")))
         return read
 
-    def test_a_lone_node_waits_for_its_disk_and_three_rely_on_each_other(self) -> None:
-        assert self.configuration("127.0.0.1")["commitlog_sync"] == "batch"
-        three = self.configuration("127.0.0.1", "127.0.0.2", "127.0.0.3")
-        assert (three["commitlog_sync"], three["commitlog_sync_period"]) == ("periodic", "10s")
-
     def test_limits_are_those_that_the_store_is_written_for(self) -> None:
         configuration = self.configuration("127.0.0.1")
         assert configuration["batch_size_warn_threshold"] == "50KiB"

@@ -96,13 +96,12 @@ class Plan:
         return {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"}
 
     def _storage(self, folder: Path) -> dict[str, object]:
-        # A lone node that is killed must still have what it acknowledged. Of three replicas two
-        # have it, as in production, where waiting for a disk would buy nothing.
-        sync: dict[str, object] = {"commitlog_sync": "periodic", "commitlog_sync_period": "10s"}
         return {
-            **({"commitlog_sync": "batch"} if self.alone else sync),
-            # With a sync for each write, each thread waits for the disk most of the time.
-            "concurrent_writes": 128 if self.alone else 16,
+            # As in production. To wait for the disk, Cassandra writes the partitions of a batch
+            # one after another: 60 of them took 19 ms instead of 3.
+            "commitlog_sync": "periodic",
+            "commitlog_sync_period": "10s",
+            "concurrent_writes": 16,
             "commitlog_segment_size": "16MiB",
             "data_file_directories": [str(folder / "data")],
             "commitlog_directory": str(folder / "commitlog"),
