@@ -38,7 +38,7 @@ unit: $(READY) ## the fast tests alone
 
 .PHONY: fault
 fault: $(READY) ## the tests that kill servers and cut sockets
-	$(BIN)/pytest -m fault
+	TRADEWIRE_KILLS=50 $(BIN)/pytest -m fault
 
 .PHONY: chaos-store
 chaos-store: $(READY) ## kill and freeze nodes and database nodes under load

@@ -17,7 +17,7 @@ from tradewire.adapters.scylla.cluster import Connected, connect
 from tradewire.adapters.scylla.options import Options
 
 _COMPLAINT = re.compile(r"tombstone|[Bb]atch|FILTERING")
-_OF_SCHEMA = "schema_migrations"
+_OF_SCHEMA = re.compile(r"schema_migrations|system_schema")
 
 
 class Lasting(Connected):
@@ -25,8 +25,7 @@ class Lasting(Connected):
     than most tests.
 
     Attributes:
-        unprepared: statements that went over it as text, save the look at the schema when a node
-            begins.
+        unprepared: statements that went over it as text, save looks at the schema.
     """
 
     def __init__(self, options: Options) -> None:
@@ -38,7 +37,7 @@ class Lasting(Connected):
 
     def _note(self, request: ResponseFuture) -> None:
         message = request.message
-        if isinstance(message, QueryMessage) and _OF_SCHEMA not in message.query:
+        if isinstance(message, QueryMessage) and not _OF_SCHEMA.search(message.query):
             self.unprepared.add(message.query)
         if isinstance(message, BatchMessage):
             self.unprepared.update(str(row) for row in message.queries if not isinstance(row, Row))

@@ -1,6 +1,7 @@
 """SIGKILL at random moments under load: what was acknowledged is there, once and in order."""
 
 import asyncio
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -26,9 +27,10 @@ from tests.fault.process import ServerProcess, free_port
 from tests.fault.waiting import until
 
 ROOMS = 4
-KILLS_UNDER_LOAD = 50
-KILLS_AT_START = 10
-MESSAGES = 20_000
+KILLS_UNDER_LOAD = int(os.environ.get("TRADEWIRE_KILLS") or 20)
+"""`make fault` has more of them."""
+KILLS_AT_START = KILLS_UNDER_LOAD // 5
+MESSAGES = 400 * KILLS_UNDER_LOAD
 ACKNOWLEDGED_BETWEEN_KILLS = (50, 800)
 LATEST_S = 0.02
 """A kill comes up to so long after the message it waited for, so it can hit any step of a group."""
