@@ -22,7 +22,7 @@ from tests.e2e.fuzz_values import (
     mutated,
 )
 from tests.e2e.harness import DEADLINE_S, serving
-from tests.e2e.places import embedded
+from tests.e2e.places import Place
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import Command
 from tradewire.domain.errors import Close
@@ -48,11 +48,8 @@ def fuzzed(examples: int) -> settings:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Target]:
-    async with (
-        serving(embedded(tmp_path_factory.mktemp("fuzz"))) as server,
-        Target.on(server) as target,
-    ):
+async def target(module_place: Place) -> AsyncIterator[Target]:
+    async with serving(module_place) as server, Target.on(server) as target:
         yield target
         assert not server.node.failed.is_set()
 
@@ -143,7 +140,7 @@ _REQUESTS = [
     b"PUT /v1/presence" + _HEADERS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     b"GET /ws/chat" + _HEADERS + _UPGRADE + b"\r\n",
 ]
-_RUBBISH = bytes(2 * FRAME_BYTES)
+_RUBBISH = b"\xff" * (2 * FRAME_BYTES)
 """Neither HTTP nor a WebSocket frame, and more than any declared length that is accepted."""
 
 

@@ -149,18 +149,6 @@ def test_three_cassandras_serve_without_one_of_them() -> None:
         engine.resume(2)
 
 
-@pytest.mark.fault
-@pytest.mark.timeout(300)
-def test_a_cassandra_with_passwords_asks_for_them() -> None:
-    with cassandra(authenticated=True, kinds=("process",)) as engine, Talk(engine.hosts[0]) as talk:
-        answered, authenticator = talk.ask(STARTUP, b"\0\1\0\x0bCQL_VERSION\0\x053.0.0")
-        assert answered == 3
-        assert authenticator.endswith(b"PasswordAuthenticator")
-        login = b"\0cassandra\0cassandra"
-        accepted, _ = talk.ask(15, struct.pack("!i", len(login)) + login)
-        assert accepted == 16
-
-
 def api_versions(brokers: str) -> tuple[int, int]:
     """The correlation id and the error of the answer to a request for them."""
     host, _, port = brokers.split(",", maxsplit=1)[0].partition(":")
