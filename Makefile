@@ -45,7 +45,7 @@ chaos-store: $(READY) ## kill and freeze nodes and database nodes under load
 	$(BIN)/pytest -m chaos tests/chaos
 
 .PHONY: scale-store
-scale-store: $(READY) ## read of 100,000 conversations and of 1,000,000 messages
+scale-store: $(READY) ## read an account of 100,000 conversations, and 1,000,000 messages
 	$(BIN)/pytest -m scale tests/scale
 
 .PHONY: bench

@@ -195,4 +195,5 @@ async def test_nothing_acknowledged_is_lost_doubled_or_reordered_whoever_is_kill
         f" {sum(r.record.resumes for room in rooms for r in room.readers)} resumes"
     )
     assert not wrong, "\n".join(wrong)
+    assert load.retried > load.duplicates > 0, "the kills hit nothing"
     assert load.retried > happening.kills, "the kills hit nothing"

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -57,21 +55,6 @@ class Node:
 
 
 Start = Callable[[], Awaitable[Node]]
-
-
-@pytest.fixture
-async def start(keyspace: Keyspace) -> AsyncIterator[Start]:
-    """Starts nodes of a cell and a tenant of this test."""
-    cell = f"cell-{uuid4().hex[:12]}"
-    async with AsyncExitStack() as stack:
-
-        async def started() -> Node:
-            node = Node(keyspace, cell)
-            await node.store.open()
-            stack.push_async_callback(node.store.close)
-            return node
-
-        yield started
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:

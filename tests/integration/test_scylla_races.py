@@ -1,14 +1,12 @@
 """Commit groups, takeovers and readers in the order that is hardest for them, each time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
 import pytest
 
-from tests.engines import Keyspace
 from tests.integration.test_scylla_nodes import LEASE_S, Node, Start, eventually, finished
 from tradewire.adapters.scylla import journal, runs
 from tradewire.adapters.scylla.engine import Engine
@@ -57,21 +55,6 @@ class Gate:
             return result
         await event.wait()
         return await request()
-
-
-@pytest.fixture
-async def start(keyspace: Keyspace) -> AsyncIterator[Start]:
-    """Starts nodes on an empty keyspace."""
-    await keyspace.clear()
-    async with AsyncExitStack() as stack:
-
-        async def started() -> Node:
-            node = Node(keyspace)
-            await node.store.open()
-            stack.push_async_callback(node.store.close)
-            return node
-
-        yield started
 
 
 async def texts_read_on(node: Node, after: int, limit: int) -> list[str]:
@@ -286,6 +269,30 @@ async def test_what_was_held_up_and_sent_again_elsewhere_meanwhile_is_there_once
     await check_once(other, room, message)
 
 
+async def test_what_was_sent_again_is_dropped_although_the_cluster_fails_in_between(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = await start(), await start()
+    room = await slow.shop.direct()
+    monkeypatch.setattr(journal, "LATE_S", SOON_S / 2)
+    held = Gate(slow.store.engine).hold("BATCH")
+    sending = slow.shop.append(slow.shop.message(room, text="once", key="k"))
+    await asyncio.sleep(SOON_S)
+    message = await other.shop.send(room, text="once", key="k")
+    failures = iter([Unavailable()])
+
+    def fail_once(name: str) -> None:
+        if name == "ADD_BATCH" and (failure := next(failures, None)) is not None:
+            raise failure
+
+    slow.store.engine.on_statement = fail_once
+    held.set()
+    assert isinstance(await sending, Unavailable)
+    assert next(failures, None) is None
+    assert slow.late == []
+    await check_once(other, room, message)
+
+
 async def test_what_a_dead_node_had_on_its_way_is_void_once_it_was_sent_again(start: Start) -> None:
     dying, heir = await start(), await start()
     room = await dying.shop.direct()
@@ -309,5 +316,5 @@ async def test_what_a_dead_node_had_on_its_way_is_void_once_it_was_sent_again(st
 
 async def finished_but(living: int, node: Node) -> bool:
     """Whether all runs but those of so many nodes are over."""
-    rows = await node.store.engine.rows("RUNS", "nodes")
+    rows = await node.store.engine.rows("RUNS", node.cell)
     return sum(row[4] is None for row in rows) == living

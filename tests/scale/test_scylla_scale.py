@@ -70,6 +70,7 @@ class Account:
 
 
 Read = Callable[[Account], Awaitable[None]]
+Seed = Callable[[Engine, str, int, int, int], Awaitable[list[int]]]
 
 
 class Cost(NamedTuple):
@@ -193,37 +194,35 @@ async def engine(keyspace: Keyspace) -> AsyncIterator[Engine]:
     await engine.close()
 
 
-async def test_an_account_of_100000_conversations_reads_as_one_of_100(
-    engine: Engine, capsys: pytest.CaptureFixture[str]
-) -> None:
-    accounts = []
-    for count in CONVERSATIONS:
-        tenant = f"t-{uuid4().hex[:12]}"
-        ids = await seed_conversations(engine, tenant, count, START_MS, CONVERSATIONS_APART_MS)
-        now = START_MS + count * CONVERSATIONS_APART_MS
-        accounts.append(Account(engine, tenant, ids, now))
-    await compare(engine, accounts, OF_ACCOUNTS, "conversations", capsys)
-
-
-async def test_a_conversation_of_1000000_messages_reads_as_one_of_1000(
-    engine: Engine, capsys: pytest.CaptureFixture[str]
-) -> None:
-    accounts = []
-    for count in MESSAGES:
-        tenant = f"t-{uuid4().hex[:12]}"
-        ids = await seed_messages(engine, tenant, count, START_MS, MESSAGES_APART_MS)
-        accounts.append(Account(engine, tenant, ids, START_MS + (count + 1) * MESSAGES_APART_MS))
-    await compare(engine, accounts, OF_CONVERSATIONS, "messages", capsys)
-
-
-async def compare(
+@pytest.mark.parametrize(
+    ("of", "counts", "seed", "apart_ms", "reads"),
+    [
+        pytest.param(
+            *("conversations", CONVERSATIONS, seed_conversations, CONVERSATIONS_APART_MS),
+            OF_ACCOUNTS,
+            id="conversations",
+        ),
+        pytest.param(
+            *("messages", MESSAGES, seed_messages, MESSAGES_APART_MS),
+            OF_CONVERSATIONS,
+            id="messages",
+        ),
+    ],
+)
+async def test_much_is_read_as_little_is(
     engine: Engine,
-    accounts: Sequence[Account],
-    reads: dict[str, tuple[Read, int]],
-    of: str,
     capsys: pytest.CaptureFixture[str],
+    of: str,
+    counts: tuple[int, int],
+    seed: Seed,
+    apart_ms: int,
+    reads: dict[str, tuple[Read, int]],
 ) -> None:
-    """Print what the reads cost each account; none may run more statements than it is allowed."""
+    accounts = []
+    for count in counts:
+        tenant = f"t-{uuid4().hex[:12]}"
+        ids = await seed(engine, tenant, count, START_MS, apart_ms)
+        accounts.append(Account(engine, tenant, ids, START_MS + (count + 1) * apart_ms))
     titles = "".join(f"{len(account.ids):>16,} {of}" for account in accounts)
     lines, wrong = [f"{'':24}{titles}"], []
     for what, (read, most) in reads.items():

@@ -131,6 +131,11 @@ class TestCassandraSetup:
         read: dict[str, object] = json.loads(plan.configuration(0, Path("/scratch")))
         return read
 
+    @pytest.mark.parametrize("hosts", [1, 3])
+    def test_the_disk_is_waited_for_as_in_production(self, hosts: int) -> None:
+        set_up = self.configuration(*(f"127.0.0.{number + 1}" for number in range(hosts)))
+        assert (set_up["commitlog_sync"], set_up["commitlog_sync_period"]) == ("periodic", "10s")
+
     def test_limits_are_those_that_the_store_is_written_for(self) -> None:
         configuration = self.configuration("127.0.0.1")
         assert configuration["batch_size_warn_threshold"] == "50KiB"

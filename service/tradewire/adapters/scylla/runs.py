@@ -230,11 +230,14 @@ class Takeover:
                 sent for sent, is_retried in zip(each.hidden, retried, strict=True) if is_retried
             ]
             if dropped:
-                each.drop(dropped)
-                row = (run, each.slice, each.group.batch_id, *pack_group(each.group))
+                kept = each.group.without({message.id for _, message, _ in dropped})
+                row = (run, each.slice, kept.batch_id, *pack_group(kept))
                 await self._engine.rows("ADD_BATCH", *row)
                 # What the dead node has sent and the cluster has not written yet is void by this.
                 await self._engine.write([row for sent in dropped for row in void_rows(*sent)])
+                # Not before: what was not done must be found again.
+                each.group = kept
+                each.hidden = [sent for sent in each.hidden if sent not in dropped]
 
     async def _is_retried(self, tenant: str, message: Message, placed: Placed) -> bool:
         """Whether another message has the key of this one."""
@@ -269,11 +272,6 @@ class Unfinished:
             for row in message_rows(tenant, message, b"", placed):
                 if row[0] == "ADD_KEY":
                     yield row
-
-    def drop(self, dropped: Sequence[Sent]) -> None:
-        """Go on without these."""
-        self.group = self.group.without({message.id for _, message, _ in dropped})
-        self.hidden = [sent for sent in self.hidden if sent not in dropped]
 
 
 def void_rows(tenant: str, message: Message, placed: Placed) -> Iterator[Mutation]:
