@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from cassandra.query import PreparedStatement
 from tradewire.adapters.scylla import engine, schema
 from tradewire.adapters.scylla.batches import Row
 from tradewire.adapters.scylla.cluster import Connected, connect
+from tradewire.adapters.scylla.connection import OnLoop, connection_on
 from tradewire.adapters.scylla.options import Options
 
 _COMPLAINT = re.compile(r"tombstone|[Bb]atch|FILTERING")
@@ -22,14 +25,14 @@ _OF_SCHEMA = re.compile(r"schema_migrations|system_schema")
 
 class Lasting(Connected):
     """A connection that nodes of this process have in turn: to connect and to prepare takes longer
-    than most tests.
+    than most tests. The loop of each ends with its test, so another one watches the sockets.
 
     Attributes:
         unprepared: statements that went over it as text, save looks at the schema.
     """
 
-    def __init__(self, options: Options) -> None:
-        first = connect(options, keyspace=False)
+    def __init__(self, options: Options, on_loop: OnLoop) -> None:
+        first = connect(options, keyspace=False, connection=connection_on(on_loop))
         super().__init__(first._cluster, first.session, options)
         self._kept: dict[str, PreparedStatement] = {}
         self.unprepared: set[str] = set()
@@ -69,10 +72,8 @@ class Keyspace:
     def lend(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have the nodes of this process share one connection."""
 
-        def lent(options: Options, *, keyspace: bool = True) -> Connected:
-            if options == self.options:
-                return self._lasting
-            return connect(options, keyspace=keyspace)
+        def lent(options: Options, **named: Any) -> Connected:
+            return self._lasting if options == self.options else connect(options, **named)
 
         monkeypatch.setattr(engine, "connect", lent)
 
@@ -124,10 +125,29 @@ def keyspace_on(hosts: tuple[str, ...], replication_factor: int = 1) -> Iterator
         replication_factor=replication_factor,
     )
     schema.up(options, lambda _: None)
-    connected, lasting = connect(options), Lasting(options)
+    with loop_of_its_own() as on_loop:
+        connected, lasting = connect(options), Lasting(options, on_loop)
+        try:
+            yield Keyspace(options, connected.session, lasting)
+            connected.session.execute(f"DROP KEYSPACE {options.keyspace}", timeout=60.0)
+        finally:
+            lasting.end()
+            connected.close()
+
+
+@contextmanager
+def loop_of_its_own() -> Iterator[OnLoop]:
+    """A loop that runs in another thread for as long as the block does."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="loop of its own")
+    thread.start()
+
+    async def here() -> OnLoop:
+        return OnLoop()
+
     try:
-        yield Keyspace(options, connected.session, lasting)
-        connected.session.execute(f"DROP KEYSPACE {options.keyspace}", timeout=60.0)
+        yield asyncio.run_coroutine_threadsafe(here(), loop).result(5.0)
     finally:
-        lasting.end()
-        connected.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

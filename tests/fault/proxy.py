@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from contextlib import suppress
 from typing import Self
 
@@ -47,19 +48,23 @@ class Link:
 class Proxy:
     """Listens on one port of 127.0.0.1, for whatever server is behind it at the time.
 
+    Args:
+        tls: what to meet clients with; the server is always spoken to in the open.
+
     Attributes:
         upstream: the port of the server; 0 while there is none.
         links: the connections that are open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.upstream = 0
         self.links: list[Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -71,10 +76,16 @@ class Proxy:
         await self._server.wait_closed()
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
     def url(self) -> str:
         """Where clients connect."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def cut_one(self, rng: random.Random, frame_bytes: int) -> None:
         """Cut a random connection: now, or within the next frame of one direction or the other."""

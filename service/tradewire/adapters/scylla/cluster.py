@@ -19,6 +19,7 @@ from cassandra.cluster import (
     NoHostAvailable,
     Session,
 )
+from cassandra.connection import Connection
 from cassandra.io.libevreactor import LibevConnection
 from cassandra.policies import (
     ConstantSpeculativeExecutionPolicy,
@@ -137,14 +138,20 @@ DRIVER_ERRORS = (NoHostAvailable, cassandra.DriverException, OSError)
 """All that the driver raises when a cluster cannot be used."""
 
 
-def connect(options: Options, *, keyspace: bool = True) -> Connected:
+def connect(
+    options: Options, *, keyspace: bool = True, connection: type[Connection] = LibevConnection
+) -> Connected:
     """Connect; blocks for some seconds at most.
+
+    Args:
+        connection: how its sockets are watched, by default in a thread of the driver's own. The
+            thread that waits here must not be the one that watches them.
 
     Raises:
         StoreError: it cannot be reached, refuses the password, or has no such keyspace.
     """
     try:
-        cluster = _cluster(options)
+        cluster = _cluster(options, connection)
     except DRIVER_ERRORS as error:
         raise StoreError(_why(error, options)) from error
     try:
@@ -169,7 +176,7 @@ def _silence() -> Iterator[None]:
         driver.setLevel(before)
 
 
-def _cluster(options: Options) -> Cluster:
+def _cluster(options: Options, connection: type[Connection]) -> Cluster:
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(
             DCAwareRoundRobinPolicy(options.datacenter)
@@ -192,7 +199,7 @@ def _cluster(options: Options) -> Cluster:
         ssl_context=_tls(options),
         protocol_version=PROTOCOL,
         compression=False,
-        connection_class=LibevConnection,
+        connection_class=connection,
         # The driver leaves Nagle's algorithm on, which holds a batch up by 40 ms.
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
