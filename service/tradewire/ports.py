@@ -5,7 +5,7 @@ tenant never sees another's data, even by id. Any call may raise `Unavailable` (
 or did not answer within its deadline) and, where it writes, `Overloaded`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -20,10 +20,16 @@ from tradewire.domain.types import (
     Member,
     Message,
     OrderCard,
+    Presence,
     ProductCard,
     Role,
 )
 from tradewire.domain.writes import Unit
+
+BUS_RECORD_BYTES = 512 << 10
+
+ROUTE_AGE_S = 1.0
+"""How old what is known of where users are connected may be."""
 
 
 class Access(Struct, frozen=True):
@@ -285,6 +291,35 @@ class Store(Protocol):
         """Raise `Unavailable` when the engine does not answer."""
 
 
+class Cluster(Protocol):
+    """The nodes of a cell, and which of them hold connections of a user. A node is known by its
+    number.
+    """
+
+    @property
+    def node(self) -> int:
+        """The number of this node; another one after its lease was lost."""
+
+    @property
+    def run(self) -> int:
+        """The id of this node's run; another one after its lease was lost."""
+
+    @property
+    def others(self) -> Mapping[int, int]:
+        """The other nodes that live: their number, and the id of their run. As of a second ago at
+        most.
+        """
+
+    async def join(self, tenant: str, user_id: str) -> None:
+        """The user has a connection here. Returns when others can find it."""
+
+    async def leave(self, tenant: str, user_id: str) -> None:
+        """The user has none here any more."""
+
+    async def find(self, users: Iterable[tuple[str, str]]) -> dict[tuple[str, str], frozenset[int]]:
+        """The other living nodes with connections of each user, as of ROUTE_AGE_S ago at most."""
+
+
 class LateMessage(Struct, frozen=True):
     """A message that became visible after younger ones: a store that shares its data with other
     processes tells of it, for what a dead one left is finished by another.
@@ -331,16 +366,53 @@ class Hub(Protocol):
     ) -> None:
         """Tell those connections that watch a user, save those of the users `hidden`."""
 
-    def doubt_keys(self, session_id: str) -> None:
+    def doubt_keys(self, session_id: str) -> Awaitable[None] | None:
         """A key of this session came by another way: its client has given it up and retries, while
-        frames of it may still be unread here. Its keys are looked up from now on.
+        frames of it may still be unread, here or on another node. Its keys are looked up from now
+        on; in the second case that is so when the result has been awaited, and what the other node
+        had begun to store by then can be found.
         """
 
     def connected(self, tenant: str, user_id: str) -> bool:
         """Whether the user has a device here."""
 
+    async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the users who have a device on another node."""
+
+    def changed(self, cache: str, tenant: str, key: str) -> None:
+        """What caches of this name hold of a key is out of date: tell the other nodes."""
+
+    def appears(self, tenant: str, user_id: str, status: Presence | None) -> None:
+        """How a user wants to appear, None: as they are: tell the other nodes."""
+
     def disconnect(self, tenant: str, user_id: str, code: Close) -> None:
         """Close every connection of a user."""
+
+
+class Bus(Protocol):
+    """The way of records from node to node, each node known by its number.
+
+    Records of one sender to one node arrive in the order of sending. Some may be missing, and some
+    come twice: who needs to know numbers them.
+    """
+
+    async def listen(self, node: int, heard: Callable[[bytes], None]) -> None:
+        """From now on call `heard`, on the loop, with the records to this node, and those of other
+        nodes that share its place. What was sent before is not heard. A second call moves on to
+        another node.
+
+        Raises:
+            Unavailable: the bus is away; nothing is heard until a call succeeds.
+        """
+
+    def send(self, node: int, record: bytes) -> None:
+        """Send a record of at most BUS_RECORD_BYTES soon; when too much waits, it is dropped."""
+
+    async def check(self) -> None:
+        """Raise `Unavailable` when the bus does not answer."""
+
+    async def close(self) -> None:
+        """Send what waits, as far as that is possible in a moment, and release everything."""
 
 
 class Session(Protocol):

@@ -1,7 +1,7 @@
 """Domain events of other services: what they change, and who is told what in which order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from typing import Any
@@ -32,7 +32,7 @@ from tradewire.domain.incoming import (
 )
 from tradewire.domain.incoming import ProductUpdated as ProductEvent
 from tradewire.domain.incoming import UserBlocked as BlockedEvent
-from tradewire.domain.types import SYSTEM, Message, Money, OrderItem
+from tradewire.domain.types import SYSTEM, Message, Money, OrderItem, Presence
 from tradewire.domain.writes import CreateConversation, DeleteConversation, NewMessage
 from tradewire.usecases.commerce import Commerce
 from tradewire.usecases.context import Context
@@ -82,6 +82,13 @@ class RecordingHub:
 
     def connected(self, tenant: str, user_id: str) -> bool:
         raise AssertionError("commerce does not ask who is connected")
+
+    async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
+        raise AssertionError("commerce does not ask who is connected")
+
+    def changed(self, cache: str, tenant: str, key: str) -> None: ...
+
+    def appears(self, tenant: str, user_id: str, status: Presence | None) -> None: ...
 
     def disconnect(self, tenant: str, user_id: str, code: Close) -> None:
         self.disconnected.append((tenant, user_id, code))

@@ -1,10 +1,12 @@
 """The connections of this node, by user, and the way of an event to them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from uuid import uuid4
 
 from tradewire.domain.errors import Close
 from tradewire.domain.events import Event
+from tradewire.domain.types import Presence
 from tradewire.edge.outbound import Outbound
 from tradewire.protocol.frames import Encoded
 from tradewire.telemetry.metrics import Metrics
@@ -22,10 +24,12 @@ class Connection:
         user: (tenant, user_id).
         watched: whose presence it hears of.
         keys_fresh: whether rising keys of this session are known to be new.
+        resume: tells it soon, once more, all that its user was to be told since an id.
     """
 
     __slots__ = (
-        "_close", "_hub", "device_id", "keys_fresh", "outbound", "session_id", "user", "watched",
+        "_close", "_hub", "device_id", "keys_fresh", "outbound", "resume", "session_id", "user",
+        "watched",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +40,7 @@ class Connection:
         device_id: str,
         outbound: Outbound,
         close: Callable[[Close], None],
+        resume: Callable[[int], None],
     ) -> None:
         self._hub = hub
         self.session_id = session_id
@@ -45,6 +50,7 @@ class Connection:
         self.watched: tuple[Key, ...] = ()
         self.keys_fresh = True
         self._close = close
+        self.resume = resume
 
     def watch(self, user_ids: Sequence[str]) -> None:
         """Events about just these users follow on this connection."""
@@ -144,15 +150,38 @@ class LocalHub:
                 connection.outbound.put(encoded)
                 self.touch(connection)
 
-    def doubt_keys(self, session_id: str) -> None:
+    def doubt_keys(self, session_id: str) -> Awaitable[None] | None:
         """See ports.Hub."""
         connection = self._by_session.get(session_id)
         if connection is not None:
             connection.keys_fresh = False
+        return None
 
     def connected(self, tenant: str, user_id: str) -> bool:
         """See ports.Hub."""
         return (tenant, user_id) in self._by_user
+
+    async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
+        """See ports.Hub: there is no other node."""
+        del tenant, user_ids
+        return frozenset()
+
+    def changed(self, cache: str, tenant: str, key: str) -> None:
+        """See ports.Hub: there is no other node."""
+
+    def appears(self, tenant: str, user_id: str, status: Presence | None) -> None:
+        """See ports.Hub: there is no other node."""
+
+    def new_session_id(self) -> str:
+        """A name for a connection that no other has."""
+        return uuid4().hex
+
+    async def placed(self, user: Key) -> None:
+        """Wait until no other node is wrong about whether this user has connections here.
+
+        Raises:
+            Unavailable: the others cannot be told.
+        """
 
     def disconnect(self, tenant: str, user_id: str, code: Close) -> None:
         """See ports.Hub."""

@@ -4,7 +4,6 @@ import asyncio
 import random
 from functools import partial
 from typing import TYPE_CHECKING, cast
-from uuid import uuid4
 
 import structlog
 from aiohttp import WSMsgType, web
@@ -73,7 +72,7 @@ class ChatSocket:
         handshake: Handshake,
     ) -> None:
         caller = handshake.caller
-        session_id = uuid4().hex
+        session_id = sockets.hub.new_session_id()
         self._sockets = sockets
         self._transport = transport
         self._ws = ws
@@ -94,6 +93,7 @@ class ChatSocket:
             handshake.device_id or session_id,
             self._outbound,
             self.close,
+            self.resume,
         )
         self.turn = random.randrange(HEARTBEAT_S)
         self._closing: Close | None = None
@@ -157,6 +157,10 @@ class ChatSocket:
                 f"close {self._session.session_id}", self._close(code)
             )
 
+    def resume(self, since: int) -> None:
+        """Tell once more, soon, what its user was to be told since an id."""
+        self._sockets.tasks.start(f"resume {self._session.session_id}", self._tell_again(since))
+
     def look(self, now: float, *, ping: bool) -> None:
         """See to the deadlines: silence, and sends that the store does not answer."""
         if now - self._session.heard_at > SILENCE_S:
@@ -174,6 +178,7 @@ class ChatSocket:
         """Welcome, then whatever was missed."""
         hub, service, handshake = self._sockets.hub, self._sockets.service, self._handshake
         cursor = hub.cursor
+        await hub.placed(self.connection.user)
         # Once more now that the hub knows it: what was decided meanwhile could not close it.
         await service.blocks.check_suspension(handshake.caller)
         self._sockets.admission.check_joined(handshake.caller)
@@ -211,15 +216,29 @@ class ChatSocket:
         }
 
     async def _resume(self, since: int) -> None:
-        hub = self._sockets.hub
+        cursor = self._sockets.hub.cursor
+        truncated = await self._tell_missed(since)
+        self.tell(SyncCompleted(cursor=str(max(cursor, since)), truncated=truncated))
+
+    async def _tell_missed(self, since: int) -> bool:
+        """Tell what was missed since an id; whether there was more than the limit."""
         async with self._sockets.resumes:
-            cursor = hub.cursor
             backlog = await self._sockets.service.resume.missed(self._session.caller, since)
         for event in backlog.events:
             self.tell(event)
             if self._outbound.bytes > RESUME_BYTES:
                 await self._outbound.drained(DRAIN_DEADLINE_S)
-        self.tell(SyncCompleted(cursor=str(max(cursor, since)), truncated=backlog.truncated))
+        return backlog.truncated
+
+    async def _tell_again(self, since: int) -> None:
+        try:
+            truncated = await self._tell_missed(since)
+        except (TradewireError, TimeoutError) as error:
+            _log.warning("connection not resumed", reason=str(error))
+            truncated = True
+        if truncated:
+            # Whoever comes back resumes by its own cursor, and is told that there was more.
+            self.close(Close.RESTART)
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
@@ -248,13 +267,7 @@ class ChatSocket:
                 continue
             try:
                 if isinstance(item, SendMessage):
-                    sending = self._sockets.service.sending
-                    admission = sending.ready(self._session.caller, item)
-                    if admission is None:
-                        admission = await sending.prepare(self._session.caller, item)
-                    # Closing by now, nothing more is answered, so nothing more is stored.
-                    if self._closing is None:
-                        self._send(item, admission, now)
+                    await self._take_send(item, now)
                 else:
                     await self._settled()
                     self._reply(item.id, await self._execute(item))
@@ -266,7 +279,17 @@ class ChatSocket:
         if self._session.close is not None:
             self.close(self._session.close)
 
-    def _send(self, command: SendMessage, admission: Admission, now: float) -> None:
+    async def _take_send(self, command: SendMessage, now: float) -> None:
+        sending, caller = self._sockets.service.sending, self._session.caller
+        fresh = self._session.is_fresh(command.key) and self.connection.keys_fresh
+        admission = sending.ready(caller, command, fresh=fresh)
+        if admission is None:
+            admission = await sending.prepare(caller, command, fresh=fresh)
+        # Closing by now, nothing more is answered, so nothing more is stored.
+        if self._closing is None:
+            self._send(command, admission, now, fresh=fresh and self.connection.keys_fresh)
+
+    def _send(self, command: SendMessage, admission: Admission, now: float, *, fresh: bool) -> None:
         token = self._next
         self._sockets.service.sending.append(
             self._session.caller,
@@ -274,7 +297,7 @@ class ChatSocket:
             admission,
             partial(self._replied, token),
             session_id=self._session.session_id,
-            fresh=self._session.is_fresh(command.key) and self.connection.keys_fresh,
+            fresh=fresh,
         )
         self._next = token + 1
         self._pending[token] = (command.id, now + SEND_DEADLINE_S)
@@ -371,6 +394,7 @@ class ChatSocket:
 
     async def _tell_presence(self) -> None:
         try:
+            await self._sockets.hub.placed(self.connection.user)
             await self._sockets.service.presence.refresh(*self.connection.user)
         except TradewireError as error:
             _log.warning("presence not recorded", reason=str(error))

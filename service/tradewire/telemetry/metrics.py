@@ -157,6 +157,13 @@ class Metrics(Collector):
         self.domain_events_handled = Counter(
             "tradewire_domain_events_handled", "Events taken in, by type.", ("type",)
         )
+        self.node_gaps = Counter(
+            "tradewire_node_gaps", "Times that records from another node were missing."
+        )
+        self.connections_resumed = Counter(
+            "tradewire_connections_resumed",
+            "Connections resumed from the store because records or a node were missing.",
+        )
         self.http_requests = Counter(
             "tradewire_http_requests", "Requests answered.", ("method", "route", "status")
         )

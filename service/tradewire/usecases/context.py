@@ -15,7 +15,12 @@ from tradewire.usecases.cache import Cache
 
 COMMIT_DEADLINE_S = 10.0
 CACHE_AGE_S = 30.0
-"""How long a cached conversation may differ from the store; changes made here are seen at once."""
+"""How long a cached conversation may differ from the store, should a change made on another node
+not be heard of; those made here are seen at once.
+"""
+
+DOUBTFUL_AGE_S = 2.0
+"""The same while other nodes are known not to be heard."""
 
 Key = tuple[str, str]
 
@@ -27,6 +32,7 @@ class Context:
         access: by (tenant, conversation_id); None: no such conversation.
         blocks: by (tenant, user_id), users with a block between them, either way.
         suspensions: by (tenant, user_id).
+        caches: all of them by name.
     """
 
     def __init__(
@@ -37,14 +43,25 @@ class Context:
         self.hub = hub
         self.clock = clock
         self.access: Cache[Key, Access | None] = Cache(
-            lambda key: store.conversations.access(*key), CACHE_AGE_S
+            lambda key: store.conversations.access(*key),
+            CACHE_AGE_S,
+            on_change=lambda key: hub.changed("access", *key),
         )
         self.blocks: Cache[Key, frozenset[str]] = Cache(
-            lambda key: store.people.block_relations(*key), CACHE_AGE_S
+            lambda key: store.people.block_relations(*key),
+            CACHE_AGE_S,
+            on_change=lambda key: hub.changed("blocks", *key),
         )
         self.suspensions: Cache[Key, Suspension | None] = Cache(
-            lambda key: store.people.suspension(*key), CACHE_AGE_S
+            lambda key: store.people.suspension(*key),
+            CACHE_AGE_S,
+            on_change=lambda key: hub.changed("suspensions", *key),
         )
+        self.caches: dict[str, Cache[Key, Any]] = {
+            "access": self.access,
+            "blocks": self.blocks,
+            "suspensions": self.suspensions,
+        }
 
     async def member_access(self, tenant: str, user_id: str, conversation_id: str) -> Access:
         """A conversation that the user is a member of.

@@ -24,19 +24,25 @@ class Presence:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._chosen: dict[Key, Chosen] = {}
-        self._shown: dict[Key, Chosen] = {}
+        self._shown: dict[Key, Chosen | None] = {}
         self._seen: dict[Key, int] = {}
 
     async def set(self, caller: Caller, command: SetOnlineStatus) -> StatusesResult:
         """SetOnlineStatus."""
         key = (caller.tenant, caller.user_id)
-        if command.status == "online":
-            self._chosen.pop(key, None)
-        else:
-            self._chosen[key] = command.status
+        status = None if command.status == "online" else command.status
+        self.choose(key, status)
+        self._context.hub.appears(*key, status)
         await self.refresh(*key)
         own = GetOnlineStatus(user_ids=[caller.user_id])
         return await self.get(caller, own)
+
+    def choose(self, key: Key, status: Chosen | None) -> None:
+        """Have a user appear like this from now on; None: as they are."""
+        if status is None:
+            self._chosen.pop(key, None)
+        else:
+            self._chosen[key] = status
 
     async def get(self, caller: Caller, command: GetOnlineStatus) -> StatusesResult:
         """GetOnlineStatus: who is blocked, either way, looks as if never seen."""
@@ -44,9 +50,10 @@ class Presence:
         blocked = await self._context.blocks.get((tenant, caller.user_id))
         visible = [user for user in dict.fromkeys(command.user_ids) if user not in blocked]
         seen = await self._context.store.people.last_seen(tenant, visible)
+        elsewhere = await self._context.hub.elsewhere(tenant, visible)
         return StatusesResult(
             [
-                self._status(tenant, user, seen.get(user))
+                self._status(tenant, user, seen.get(user), elsewhere=user in elsewhere)
                 if user not in blocked
                 else UserStatus(user, "offline")
                 for user in dict.fromkeys(command.user_ids)
@@ -63,17 +70,21 @@ class Presence:
         return await self.get(caller, GetOnlineStatus(user_ids=command.user_ids))
 
     async def refresh(self, tenant: str, user_id: str) -> None:
-        """Tell the watchers, and the log, if the user came, went or changed since last told."""
+        """Tell the watchers, and the log, if the user came, went or changed since last told.
+
+        One who comes to a second node, or leaves it, has neither come nor gone.
+        """
         key = (tenant, user_id)
         blocked = await self._context.blocks.get(key)
+        elsewhere = bool(await self._context.hub.elsewhere(tenant, (user_id,)))
         # From here to the commit nothing waits, so comings and goings are told in their order.
-        before, now = self._shown.get(key), self._current(key)
-        if before == now:
-            return
-        if now is None:
-            self._shown.pop(key, None)
-        else:
+        here = self._context.hub.connected(tenant, user_id)
+        comes_or_goes = here != (key in self._shown)
+        before, now = self._shown.pop(key, None), self._current(key, elsewhere=elsewhere)
+        if here:
             self._shown[key] = now
+        if before == now or (elsewhere and comes_or_goes):
+            return
         at = self._context.clock.now_ms()
         event = (
             UserOffline(user_id=user_id, last_seen=timestamp(at))
@@ -100,15 +111,17 @@ class Presence:
             if self._seen.get(key) == at:
                 del self._seen[key]
 
-    def _current(self, key: Key) -> Chosen | None:
+    def _current(self, key: Key, *, elsewhere: bool) -> Chosen | None:
         """How the user appears now; None: not there."""
         chosen = self._chosen.get(key, "online")
-        if chosen == "invisible" or not self._context.hub.connected(*key):
+        if chosen == "invisible" or not (elsewhere or self._context.hub.connected(*key)):
             return None
         return chosen
 
-    def _status(self, tenant: str, user_id: str, seen: int | None) -> UserStatus:
-        current = self._current((tenant, user_id))
+    def _status(
+        self, tenant: str, user_id: str, seen: int | None, *, elsewhere: bool
+    ) -> UserStatus:
+        current = self._current((tenant, user_id), elsewhere=elsewhere)
         if current is not None and current != "invisible":
             return UserStatus(user_id, current)
         seen = self._seen.get((tenant, user_id), seen)

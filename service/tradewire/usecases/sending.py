@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -50,9 +50,13 @@ class Sending:
         self._typing = typing
         self._catalog_required = catalog_required
 
-    def ready(self, caller: Caller, command: SendMessage) -> Admission | None:
-        """What policy needs, if all of it is at hand."""
+    def ready(
+        self, caller: Caller, command: SendMessage, *, fresh: bool = False
+    ) -> Admission | None:
+        """What policy needs, if all of it is at hand. `fresh`: no send had its key before."""
         if command.reply_to is not None or command.content_type in _REFERENCE:
+            return None
+        if not fresh and self._doubt_keys(command) is not None:
             return None
         access = self._context.access.peek((caller.tenant, command.conversation_id))
         blocked = self._context.blocks.peek((caller.tenant, caller.user_id))
@@ -60,12 +64,16 @@ class Sending:
             return None
         return Admission(access, blocked)
 
-    async def prepare(self, caller: Caller, command: SendMessage) -> Admission:
+    async def prepare(
+        self, caller: Caller, command: SendMessage, *, fresh: bool = False
+    ) -> Admission:
         """What policy needs, read from the store; checks what the message refers to.
 
         Raises:
             NotFound: the conversation, or what the message refers to, is not there.
         """
+        if not fresh and (doubted := self._doubt_keys(command)) is not None:
+            await doubted
         access = await self._context.allow(caller, command.conversation_id, "send")
         if command.reply_to is not None:
             target = (command.conversation_id, int(command.reply_to))
@@ -116,8 +124,6 @@ class Sending:
             TradewireError: refused; nothing was taken and `replied` is not called.
         """
         access = admission.access
-        if command.key is not None and not fresh:
-            self._context.hub.doubt_keys(command.key.partition(":")[0])
         self._decide(caller, command, admission)
         message = self._build(caller, command)
         write = NewMessage(
@@ -145,6 +151,12 @@ class Sending:
             replied(MessageResult(stored.message, stored.duplicate))
 
         self._context.store.journal.append(Unit((write,)), done)
+
+    def _doubt_keys(self, command: SendMessage) -> Awaitable[None] | None:
+        """Its key came by another way than that of its session: see ports.Hub.doubt_keys."""
+        if command.key is None:
+            return None
+        return self._context.hub.doubt_keys(command.key.partition(":")[0])
 
     def _decide(self, caller: Caller, command: SendMessage, admission: Admission) -> None:
         access = admission.access
