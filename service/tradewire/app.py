@@ -87,7 +87,7 @@ class Node:
 
         Raises:
             StoreError: the data folder cannot be used.
-            OSError: the address cannot be listened on.
+            CannotListen: the address cannot be listened on.
         """
         settings = self._settings
         await self._store.open()
@@ -164,7 +164,9 @@ class Node:
             source=cloudevents.source(self._settings.cell_id),
         )
         self._listener = Listener(api, sockets)
-        self.url = await self._listener.start(self._settings.host, self._settings.port)
+        self.url = await self._listener.start(
+            self._settings.host, self._settings.port, shared=self._settings.workers > 1
+        )
 
     def _limit(self, caller: Caller, command: type[Command] | None) -> None:
         if self._admission.draining:
@@ -204,7 +206,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     `on_ready` is called with the address once it takes traffic. Returns the exit code.
 
     Raises:
-        StoreError, OSError: it cannot start.
+        StoreError, CannotListen: it cannot start.
     """
     _tune_interpreter()
     node = Node(settings)

@@ -135,6 +135,7 @@ class Journal(Protocol):
         `done` called, in the order of appending; once `done` has results, a read sees the writes,
         no crash undoes them and their domain events are in the log. Units of one process that were
         in flight when the store failed get `Unavailable`: whether they took effect is unknown.
+        A unit without writes is done when all before it are.
 
         Raises:
             Overloaded: the bound on units in flight is reached; nothing was taken.
@@ -407,9 +408,6 @@ class Bus(Protocol):
 
     def send(self, node: int, record: bytes) -> None:
         """Send a record of at most BUS_RECORD_BYTES soon; when too much waits, it is dropped."""
-
-    async def check(self) -> None:
-        """Raise `Unavailable` when the bus does not answer."""
 
     async def close(self) -> None:
         """Send what waits, as far as that is possible in a moment, and release everything."""

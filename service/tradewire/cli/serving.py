@@ -13,8 +13,10 @@ from tradewire import app
 from tradewire.cli.migrate import bring_up
 from tradewire.cli.settings import Fault, data_option, effective, require_driver
 from tradewire.cli.tokens import sign
+from tradewire.cli.workers import Workers
 from tradewire.config import Settings
 from tradewire.config.parsing import LOOPBACK
+from tradewire.edge.server import CannotListen
 from tradewire.ports import StoreError
 from tradewire.telemetry import logs
 
@@ -53,26 +55,36 @@ def serve(
         host=host, port=port, data_dir=data, store=store, events=events, workers=workers
     )
     invitation = _invitation(settings) if demo else None
-    logs.configure(settings.log_level, settings.log_format, service=settings.service_name)
+    _configure_logs(settings)
     if settings.store == "scylla":
         _prepare(settings, migrate=migrate)
-    announced: list[str] = []
 
     def on_ready(url: str) -> None:
-        announced.append(url)
         click.echo(f"ready {url}")
         if invitation is not None:
             click.echo(invitation(url))
 
     try:
-        code = uvloop.run(app.serve(settings, on_ready=on_ready))
-    except StoreError as error:
+        if settings.workers > 1:
+            code = Workers(_serve_node, settings).run(on_ready)
+        else:
+            code = _serve_node(settings, on_ready)
+    except CannotListen as error:
         raise Fault(str(error)) from error
-    except OSError as error:
-        if announced:
-            raise
-        raise Fault(f"Cannot listen on {settings.host}:{settings.port}: {error}") from error
     sys.exit(code)
+
+
+def _serve_node(settings: Settings, on_ready: Callable[[str], None]) -> int:
+    """Serve as one node in this process; the exit code."""
+    _configure_logs(settings)
+    try:
+        return uvloop.run(app.serve(settings, on_ready=on_ready))
+    except (StoreError, CannotListen) as error:
+        raise Fault(str(error)) from error
+
+
+def _configure_logs(settings: Settings) -> None:
+    logs.configure(settings.log_level, settings.log_format, service=settings.service_name)
 
 
 def _prepare(settings: Settings, *, migrate: bool) -> None:

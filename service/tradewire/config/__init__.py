@@ -96,7 +96,14 @@ SETTINGS = (
         "",
         "Where domain events go.",
     ),
-    Setting("WORKERS", "workers", "1", parsing.workers, "processes", "Processes that serve."),
+    Setting(
+        "WORKERS",
+        "workers",
+        "1",
+        parsing.whole(1, 1024),
+        "processes",
+        "Processes that serve on one port, each a node; more than one need ScyllaDB and Kafka.",
+    ),
     Setting(
         "DRAIN_SECONDS",
         "drain_s",
@@ -326,6 +333,11 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong with values that are each right alone; one that is missing is not judged."""
     if values.get("STORE") == "scylla" and values.get("SCYLLA_HOSTS") == ():
         yield "SCYLLA_HOSTS", "must name nodes of the cluster when STORE=scylla"
+    if values.get("WORKERS", 1) > 1 and (values.get("STORE"), values.get("EVENTS")) != (
+        "scylla",
+        "kafka",
+    ):
+        yield "WORKERS", "must be 1 unless STORE=scylla and EVENTS=kafka, by which nodes are one"
     for name, other in _PAIRED:
         if name in values and values[name] is None and values.get(other):
             yield name, f"is not set, but {other} is"

@@ -91,14 +91,6 @@ def flag(text: str) -> bool:
     return words[text.lower()]
 
 
-def workers(text: str) -> int:
-    """How many processes."""
-    wanted = whole(1, 1024)(text)
-    if wanted > 1:
-        raise ValueError("more than 1 is not in this version")
-    return wanted
-
-
 def secret(text: str) -> str | None:
     """A secret that signs tokens."""
     if text.startswith("-----BEGIN"):

@@ -14,6 +14,13 @@ BACKLOG = 4_096
 SHUTDOWN_S = 5.0
 
 
+class CannotListen(Exception):
+    """The address cannot be listened on."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(f"Cannot listen on {host}:{port}: {error}")
+
+
 class Listener:
     """Listens from `start` to `stop`."""
 
@@ -23,14 +30,18 @@ class Listener:
         application.router.add_get("/ws/chat", sockets.handle)
         self._runner = _Runner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
 
-    async def start(self, host: str, port: int) -> str:
-        """Listen, on a free port for 0; returns the address.
+    async def start(self, host: str, port: int, *, shared: bool) -> str:
+        """Listen, on a free port for 0; returns the address. `shared`: with other processes.
 
         Raises:
-            OSError: the address cannot be listened on.
+            CannotListen: the address cannot be listened on.
         """
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, backlog=BACKLOG).start()
+        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=shared)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(host, port, error) from error
         bound = self._runner.addresses[0][1]
         return f"http://{f'[{host}]' if ':' in host else host}:{bound}"
 

@@ -17,6 +17,7 @@ from tradewire.usecases.expiry import Expiry
 from tradewire.usecases.inbox import Inbox
 from tradewire.usecases.members import Members
 from tradewire.usecases.messages import Messages
+from tradewire.usecases.neighbours import Neighbours
 from tradewire.usecases.presence import Presence
 from tradewire.usecases.receipts import Receipts
 from tradewire.usecases.resume import Resume
@@ -44,6 +45,7 @@ class Service:
         self.resume = Resume(context, views)
         self.blocks = Blocks(context)
         self.expiry = Expiry(context)
+        self.neighbours = Neighbours(context, self.presence, self.typing)
         self._commerce = Commerce(context)
         conversations = Conversations(context, views, catalog_required=catalog_required)
         members = Members(context)

@@ -64,6 +64,8 @@ class MemoryJournal:
                 _log.exception("a callback failed")
 
     def _take(self, unit: Unit) -> Sequence[Any] | TradewireError:
+        if not unit.writes:
+            return ()
         name = unit.writes[0].tenant
         state = self._tenants[name]
         if unit.handles in self._handled:

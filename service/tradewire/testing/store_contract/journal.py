@@ -35,6 +35,13 @@ class JournalContract:
         assert done == list(range(50))
         assert await shop.texts(first) == [str(number) for number in range(0, 50, 2)]
 
+    async def test_a_unit_without_writes_is_done_when_all_before_it_are(self, shop: Shop) -> None:
+        conversation = await shop.direct()
+        before = [shop.append(shop.message(conversation, text=str(n))) for n in range(20)]
+        nothing = shop.append()
+        assert list(shop.taken(await asyncio.wait_for(nothing, DEADLINE_S))) == []
+        assert all(each.done() for each in before)
+
     async def test_a_read_sees_what_was_done(self, shop: Shop) -> None:
         conversation = await shop.direct()
         for number in range(20):

@@ -1,0 +1,37 @@
+"""A cell whose nodes are in one process."""
+
+from collections.abc import Iterable, Mapping
+
+User = tuple[str, str]
+
+
+class Cell:
+    """What its nodes share: which of them live, by number, and who is connected where."""
+
+    def __init__(self) -> None:
+        self.living: dict[int, int] = {}
+        self.places: dict[User, set[int]] = {}
+
+
+class MemoryCluster:
+    """See ports.Cluster; the node lives until it is taken out of the cell."""
+
+    def __init__(self, cell: Cell, node: int, run: int) -> None:
+        self._cell = cell
+        self.node = node
+        self.run = run
+        cell.living[node] = run
+
+    @property
+    def others(self) -> Mapping[int, int]:
+        return {node: run for node, run in self._cell.living.items() if node != self.node}
+
+    async def join(self, tenant: str, user_id: str) -> None:
+        self._cell.places.setdefault((tenant, user_id), set()).add(self.node)
+
+    async def leave(self, tenant: str, user_id: str) -> None:
+        self._cell.places[tenant, user_id].discard(self.node)
+
+    async def find(self, users: Iterable[User]) -> dict[User, frozenset[int]]:
+        others = self.others.keys()
+        return {user: frozenset(self._cell.places.get(user, ()) & others) for user in users}

@@ -1,0 +1,339 @@
+"""Several nodes of one process as one, over a bus that may lose what it carries."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from tradewire.adapters.memory import MemoryStore
+from tradewire.adapters.memory.bus import MemoryBus, Wire
+from tradewire.adapters.memory.cluster import Cell, MemoryCluster
+from tradewire.domain.caller import Caller
+from tradewire.domain.commands import (
+    AddMembers,
+    BlockUser,
+    CreateConversation,
+    GetOnlineStatus,
+    GetTypingIndicators,
+    SendMessage,
+    SetTypingIndicator,
+)
+from tradewire.domain.events import Reconnect
+from tradewire.domain.ids import Clock
+from tradewire.edge import cluster
+from tradewire.edge.cluster import ClusterHub
+from tradewire.edge.hub import Connection
+from tradewire.edge.outbound import Outbound
+from tradewire.protocol import nodes as protocol
+from tradewire.protocol.frames import CODECS
+from tradewire.telemetry.metrics import Metrics
+from tradewire.telemetry.tasks import Tasks
+from tradewire.testing.clock import ManualClock
+from tradewire.usecases.context import CACHE_AGE_S, DOUBTFUL_AGE_S, Context
+from tradewire.usecases.service import Service
+
+TENANT = "default"
+DEADLINE_S = 5.0
+
+
+def caller(user_id: str) -> Caller:
+    return Caller(TENANT, user_id, frozenset(), None, 2e9)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Socket:
+    """A connected device: what it was sent, and from where it was resumed.
+
+    It is the transport of its connection as well.
+    """
+
+    def __init__(self, hub: ClusterHub, user_id: str) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.resumed: list[int] = []
+        outbound = Outbound(self, CODECS["chat.v1.json"], batch=False)
+        self.connection = Connection(
+            hub,
+            hub.new_session_id(),
+            (TENANT, user_id),
+            "phone",
+            outbound,
+            lambda _: None,
+            self.resumed.append,
+        )
+        outbound.release(Reconnect(after_ms=0))
+
+    @property
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.told if event["type"] != "Reconnect"]
+
+    def write(self, data: bytes) -> None:
+        while data:
+            size, head = data[1], 2
+            if size == 126:
+                size, head = int.from_bytes(data[2:4]), 4
+            self.told.append(msgspec.json.decode(data[head : head + size]))
+            data = data[head + size :]
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Node:
+    """A node of a cell: its hub and its use cases, on a store that all share."""
+
+    def __init__(self, number: int, cell: Cell, wire: Wire, store: MemoryStore) -> None:
+        self.tasks = Tasks(lambda name, error: None)
+        clock = Clock(ManualClock(), number)
+        self.run = clock.next_id()
+        self.number = number
+        self.cell = cell
+        self.hub = ClusterHub(
+            Metrics(),
+            per_device=1,
+            cluster=MemoryCluster(cell, number, self.run),
+            bus=MemoryBus(wire),
+            clock=clock,
+            tasks=self.tasks,
+        )
+        self.service = Service(Context(store, self.hub, clock))
+        self.tasks.start("hub", self.hub.run(self.service.neighbours), forever=True)
+
+    async def connect(self, user_id: str) -> Socket:
+        socket = Socket(self.hub, user_id)
+        self.hub.join(socket.connection)
+        await self.hub.placed(socket.connection.user)
+        return socket
+
+    async def give(self, user_id: str, command: Any) -> Any:
+        return await self.service.execute(caller(user_id), command)
+
+    async def send(self, user_id: str, room: str, key: str | None = None) -> Any:
+        command = SendMessage(conversation_id=room, text="hello", key=key)
+        return await self.service.sending.send(caller(user_id), command)
+
+    async def die(self) -> None:
+        await self.tasks.stop(DEADLINE_S)
+        del self.cell.living[self.number]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes look for one another a hundred times a second."""
+    monkeypatch.setattr(cluster, "TURN_S", 0.01)
+    monkeypatch.setattr(cluster, "SEEN_BY_ALL_S", 0.05)
+    monkeypatch.setattr(cluster, "ROUTE_AGE_S", 0.02)
+    monkeypatch.setattr(cluster, "SILENT_S", 0.2)
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+async def nodes(wire: Wire) -> AsyncIterator[list[Node]]:
+    """Three nodes that hear one another."""
+    cell, store = Cell(), MemoryStore(ManualClock())
+    made = [Node(number, cell, wire, store) for number in (1, 2, 3)]
+    await until(lambda: len(wire.places) == 3)
+    await until(lambda: all(heard_all(node) for node in made))
+    yield made
+    for node in made:
+        await node.tasks.stop(DEADLINE_S)
+    await store.close()
+
+
+def heard_all(node: Node) -> bool:
+    peers = node.hub._peers.values()
+    return node.hub._missed is None and len(peers) == 2 and all(peer.sequence for peer in peers)
+
+
+async def room_of(node: Node, *users: str) -> str:
+    first, second = users
+    made = await node.give(first, CreateConversation(user_id=second))
+    room: str = made.conversation.conversation_id
+    return room
+
+
+async def test_who_is_on_another_node_is_told(nodes: list[Node]) -> None:
+    one, two, _ = nodes
+    bob = await two.connect("bob")
+    room = await room_of(one, "alice", "bob")
+    sent = await one.send("alice", room)
+    await until(lambda: "MessageReceived" in bob.types)
+    (message,) = [event["message"] for event in bob.told if event["type"] == "MessageReceived"]
+    assert message["message_id"] == sent.message.message_id
+    assert two.service.context.clock.next_id() > sent.message.id
+
+
+async def test_a_node_without_its_users_is_not_told(nodes: list[Node]) -> None:
+    one, two, three = nodes
+    bob, eve = await two.connect("bob"), await three.connect("eve")
+    room = await room_of(one, "alice", "bob")
+    heard: list[Any] = []
+    take = three.hub._take
+    three.hub._take = lambda item, *rest: (heard.append(item), take(item, *rest))  # type: ignore[method-assign,func-returns-value,assignment]
+    await one.send("alice", room)
+    await until(lambda: "MessageReceived" in bob.types)
+    assert eve.types == []
+    assert not [item for item in heard if isinstance(item, protocol.Told)]
+
+
+async def test_lost_records_are_made_up_for_from_the_store(nodes: list[Node], wire: Wire) -> None:
+    one, two, _ = nodes
+    bob = await two.connect("bob")
+    room = await room_of(one, "alice", "bob")
+    await until(lambda: bob.resumed)
+    bob.resumed.clear()
+    wire.lossy = True
+    sent = await one.send("alice", room)
+    await until(lambda: not one.hub._items)
+    wire.lossy = False
+    await until(lambda: bob.resumed)
+    assert bob.resumed[0] < sent.message.id
+
+
+async def test_a_node_that_died_is_made_up_for(nodes: list[Node]) -> None:
+    one, two, _ = nodes
+    bob = await two.connect("bob")
+    await until(lambda: bob.resumed)
+    bob.resumed.clear()
+    moment = one.service.context.clock.next_id()
+    await one.die()
+    await until(lambda: bob.resumed)
+    assert bob.resumed[0] <= moment + (1 << 22)
+
+
+async def test_a_node_that_ends_in_good_order_leaves_nothing_to_make_up_for(
+    nodes: list[Node],
+) -> None:
+    one, two, three = nodes
+    bob = await two.connect("bob")
+    await until(lambda: bob.resumed)
+    bob.resumed.clear()
+    await one.hub.stop()
+    await one.die()
+    await until(lambda: one.run not in two.hub._peers)
+    room = await room_of(three, "alice", "bob")
+    await three.send("alice", room)
+    await until(lambda: "MessageReceived" in bob.types)
+    assert bob.resumed == []
+
+
+async def test_who_comes_is_resumed_once_more_when_all_know(nodes: list[Node]) -> None:
+    before = nodes[1].service.context.clock.next_id()
+    bob = await nodes[1].connect("bob")
+    again = await nodes[1].connect("bob")
+    await until(lambda: again.resumed)
+    assert len(again.resumed) == 1
+    assert again.resumed[0] > before
+    assert bob.connection not in nodes[1].hub.of_user((TENANT, "bob"))
+
+
+async def test_who_is_added_is_resumed_for_nodes_that_had_not_heard_of_it(
+    nodes: list[Node],
+) -> None:
+    one, two, _ = nodes
+    carol = await two.connect("carol")
+    await until(lambda: carol.resumed)
+    carol.resumed.clear()
+    made = await one.give(
+        "alice", CreateConversation(kind="group", title="lamps", member_ids=["bob"])
+    )
+    added = AddMembers(conversation_id=made.conversation.conversation_id, user_ids=["carol"])
+    await one.give("alice", added)
+    await until(lambda: carol.resumed)
+
+
+async def test_a_block_on_one_node_is_known_on_the_others(nodes: list[Node]) -> None:
+    one, two, _ = nodes
+    room = await room_of(one, "alice", "bob")
+    await two.send("bob", room)
+    assert two.service.context.blocks.peek((TENANT, "bob")) == frozenset()
+    await one.give("alice", BlockUser(user_id="bob"))
+    await until(lambda: two.service.context.blocks.peek((TENANT, "bob")) is None)
+    with pytest.raises(Exception, match="block"):
+        await two.send("bob", room)
+
+
+async def test_nodes_that_are_not_heard_make_caches_short_lived(
+    nodes: list[Node], wire: Wire
+) -> None:
+    context = nodes[1].service.context
+    wire.lossy = True
+    await until(lambda: context.access.age_s == DOUBTFUL_AGE_S)
+    wire.lossy = False
+    await until(lambda: context.access.age_s == CACHE_AGE_S)
+
+
+async def test_a_retry_on_another_node_waits_for_what_the_first_had_begun(
+    nodes: list[Node],
+) -> None:
+    one, two, _ = nodes
+    alice = await one.connect("alice")
+    room = await room_of(one, "alice", "bob")
+    key = f"{alice.connection.session_id}:1"
+    first = asyncio.create_task(one.send("alice", room, key))
+    second = await two.send("alice", room, key)
+    assert second.duplicate
+    assert second.message.message_id == (await first).message.message_id
+    assert not alice.connection.keys_fresh
+
+
+async def test_a_node_that_does_not_answer_for_its_session_is_not_waited_for_for_ever(
+    nodes: list[Node], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "SETTLED_S", 0.1)
+    one, two, _ = nodes
+    alice = await one.connect("alice")
+    room = await room_of(one, "alice", "bob")
+    wire.lossy = True
+    sent = await two.send("alice", room, f"{alice.connection.session_id}:1")
+    assert not sent.duplicate
+
+
+async def test_typing_and_presence_are_known_on_the_other_node(nodes: list[Node]) -> None:
+    one, two, _ = nodes
+    alice, bob = await one.connect("alice"), await two.connect("bob")
+    room = await room_of(one, "alice", "bob")
+    await one.give("alice", SetTypingIndicator(conversation_id=room, typing=True))
+    await until(lambda: "TypingStarted" in bob.types)
+    typing = await two.give("bob", GetTypingIndicators(conversation_id=room))
+    assert typing.user_ids == ["alice"]
+    seen = await two.give("bob", GetOnlineStatus(user_ids=["alice", "carol"]))
+    assert [status.status for status in seen.statuses] == ["online", "offline"]
+    bob.connection.watch(["alice"])
+    one.hub.leave(alice.connection)
+    await one.hub.placed((TENANT, "alice"))
+    await one.service.presence.refresh(TENANT, "alice")
+    seen = await two.give("bob", GetOnlineStatus(user_ids=["alice"]))
+    assert [status.status for status in seen.statuses] == ["offline"]
+
+
+async def test_who_moves_to_another_node_has_not_gone(nodes: list[Node]) -> None:
+    one, two, three = nodes
+    bob = await three.connect("bob")
+    bob.connection.watch(["alice"])
+    first = await one.connect("alice")
+    await one.service.presence.refresh(TENANT, "alice")
+    await until(lambda: bob.types == ["UserOnline"])
+    second = await two.connect("alice")
+    await two.service.presence.refresh(TENANT, "alice")
+    one.hub.leave(first.connection)
+    await one.hub.placed((TENANT, "alice"))
+    await one.service.presence.refresh(TENANT, "alice")
+    two.hub.leave(second.connection)
+    await two.hub.placed((TENANT, "alice"))
+    await two.service.presence.refresh(TENANT, "alice")
+    await until(lambda: bob.types[-1] == "UserOffline")
+    assert bob.types == ["UserOnline", "UserOffline"]
