@@ -11,11 +11,11 @@ import uvloop
 
 from tradewire import app
 from tradewire.cli.migrate import bring_up
-from tradewire.cli.settings import Fault, data_option, effective, require_driver
+from tradewire.cli.settings import Fault, data_option, effective, require_client, require_driver
 from tradewire.cli.tokens import sign
 from tradewire.config import Settings
 from tradewire.config.parsing import LOOPBACK
-from tradewire.ports import StoreError
+from tradewire.ports import BrokerError, StoreError
 from tradewire.telemetry import logs
 
 DEMO_USERS = ("alice", "bob")
@@ -54,6 +54,8 @@ def serve(
     )
     invitation = _invitation(settings) if demo else None
     logs.configure(settings.log_level, settings.log_format, service=settings.service_name)
+    if settings.events == "kafka":
+        require_client()
     if settings.store == "scylla":
         _prepare(settings, migrate=migrate)
     announced: list[str] = []
@@ -66,7 +68,7 @@ def serve(
 
     try:
         code = uvloop.run(app.serve(settings, on_ready=on_ready))
-    except StoreError as error:
+    except (StoreError, BrokerError) as error:
         raise Fault(str(error)) from error
     except OSError as error:
         if announced:
