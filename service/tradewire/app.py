@@ -10,11 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tradewire.adapters.sqlite.store import SqliteStore
-from tradewire.config import Settings, scylla_options
+from tradewire.config import Settings, kafka_options, scylla_options
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import Command, SendMessage
 from tradewire.domain.errors import Draining, TradewireError
@@ -34,6 +35,9 @@ from tradewire.telemetry.metrics import Metrics, watch_loop_lag
 from tradewire.telemetry.tasks import Tasks
 from tradewire.usecases.context import Context
 from tradewire.usecases.service import Service
+
+if TYPE_CHECKING:
+    from tradewire.broker import Broker
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +76,7 @@ class Node:
             Context(self._store, self._hub, self._clock, self._metrics),
             catalog_required=settings.catalog_required,
         )
+        self._broker = self._make_broker()
         self._admission = Admission(
             self._hub,
             Limits(settings.messages_per_second, settings.commands_per_second),
@@ -87,6 +92,7 @@ class Node:
 
         Raises:
             StoreError: the data folder cannot be used.
+            BrokerError: Kafka lacks topics, and does not make them.
             CannotListen: the address cannot be listened on.
         """
         settings = self._settings
@@ -104,6 +110,8 @@ class Node:
                 self._metrics,
             )
             self._start_duties(self._sockets)
+            if self._broker is not None:
+                await self._broker.start(self._duties)
             await self._listen(self._sockets, self._authenticator)
         except BaseException:
             await self.stop()
@@ -118,6 +126,8 @@ class Node:
             await self._listener.stop()
         await self._duties.stop(STOP_DEADLINE_S)
         await self._tasks.stop(STOP_DEADLINE_S)
+        if self._broker is not None:
+            await self._broker.close()
         if self._authenticator is not None:
             await self._authenticator.close()
         await self._store.close()
@@ -125,8 +135,11 @@ class Node:
     def _make_store(self) -> Store:
         """The store of the settings. A driver that is not used is not imported."""
         settings = self._settings
+        relayed = settings.events == "kafka"
         if settings.store == "sqlite":
-            return SqliteStore(settings.data_dir, now_ms=now_ms, on_group=self._observe_group)
+            return SqliteStore(
+                settings.data_dir, now_ms=now_ms, on_group=self._observe_group, relayed=relayed
+            )
         from tradewire.adapters.scylla.store import ScyllaStore  # noqa: PLC0415
 
         return ScyllaStore(
@@ -137,7 +150,16 @@ class Node:
             on_group=self._observe_group,
             on_late=self._tell_late,
             on_failure=self._duty_failed,
+            relayed=relayed,
         )
+
+    def _make_broker(self) -> "Broker | None":
+        """Kafka, where events go there. Its client is not imported where they do not."""
+        if self._settings.events != "kafka":
+            return None
+        from tradewire.broker import Broker  # noqa: PLC0415
+
+        return Broker(kafka_options(self._settings), self._settings.cell_id, self._service)
 
     def _tell_late(self, late: LateMessage) -> None:
         """A message became visible after younger ones: its members hear of it now."""
@@ -177,12 +199,15 @@ class Node:
     async def _readiness(self) -> Mapping[str, str | None]:
         return {
             "store": await _reason(self._store),
+            **({} if self._broker is None else {"kafka": self._broker.reason}),
             "draining": "the server is stopping" if self._admission.draining else None,
         }
 
     def _observe_group(self, size: int, seconds: float) -> None:
         self._metrics.commit_group_size.observe(size)
         self._metrics.commit_seconds.observe(seconds)
+        if self._broker is not None:
+            self._broker.wake()
 
     async def _sample(self) -> None:
         """Measure what only exists as a state."""
@@ -206,7 +231,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
     `on_ready` is called with the address once it takes traffic. Returns the exit code.
 
     Raises:
-        StoreError, CannotListen: it cannot start.
+        StoreError, BrokerError, CannotListen: it cannot start.
     """
     _tune_interpreter()
     node = Node(settings)

@@ -5,7 +5,7 @@ tenant never sees another's data, even by id. Any call may raise `Unavailable` (
 or did not answer within its deadline) and, where it writes, `Overloaded`.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -255,6 +255,25 @@ class Catalogue(Protocol):
         """The conversation an order is linked to."""
 
 
+LEAD_S = 5.0
+"""For how long a process that publishes the log may go on without asking again whether it may."""
+
+
+class Relay(Protocol):
+    """How far the log of domain events was published, and by whom: one process of a cell at a time,
+    so that events go out in the order of the log.
+    """
+
+    async def leads(self) -> bool:
+        """Whether this process is the one, for LEAD_S from the call on."""
+
+    async def cursor(self) -> int:
+        """Up to which id everything was published; 0 at first."""
+
+    async def move(self, cursor: int) -> None:
+        """Note that everything up to this id was published. It never moves back."""
+
+
 class Store(Protocol):
     """A store: one engine behind all the ports above."""
 
@@ -277,6 +296,10 @@ class Store(Protocol):
     @property
     def catalogue(self) -> Catalogue:
         """Reads of products and orders."""
+
+    @property
+    def relay(self) -> Relay:
+        """How far the log was published."""
 
     async def open(self) -> None:
         """Connect and make ready.
@@ -338,6 +361,76 @@ class LateMessage(Struct, frozen=True):
 
 class StoreError(Exception):
     """The store cannot be opened."""
+
+
+class Publisher(Protocol):
+    """Where domain events go."""
+
+    async def publish(self, events: Sequence[DomainEvent]) -> None:
+        """Publish in this order; all are durable when it returns.
+
+        Raises:
+            Unavailable: some may not be there; publish all of them again, before any other.
+        """
+
+
+Partition = tuple[str, int]
+"""A topic by its full name, and a number."""
+
+
+class Record(Struct, frozen=True):
+    """A record of a topic, as it came."""
+
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class Consumer(Protocol):
+    """Records of other services, from the partitions that this process has for the time being.
+
+    Any call may raise `Unavailable`: then stop it, and start again later.
+    """
+
+    async def start(self, on_revoked: Callable[[], Awaitable[None]]) -> None:
+        """Join the processes that share the partitions. `on_revoked` is awaited, some seconds at
+        most, before these are shared out afresh: it ends what is under way, and may commit.
+        """
+
+    async def poll(self, held: Collection[Partition]) -> Sequence[Record]:
+        """The next records, in order within a partition, none of the partitions `held`; waits for
+        a moment when there are none.
+        """
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Everything below these offsets is done: who has the partition next begins there.
+
+        Raises:
+            Unavailable: it is not noted, or another has the partition by now.
+        """
+
+    def lag(self, positions: Mapping[Partition, int]) -> int:
+        """How many records are there from these offsets on, as far as known."""
+
+    async def stop(self) -> None:
+        """Leave the others, who get the partitions."""
+
+
+class DeadLetters(Protocol):
+    """Where records go that cannot be handled."""
+
+    async def put(self, record: Record, error: str, attempts: int) -> None:
+        """Keep a record byte for byte, and why it is there; it is durable when it returns.
+
+        Raises:
+            Unavailable: it may not be there.
+        """
+
+
+class BrokerError(Exception):
+    """Kafka cannot be used as it is set up."""
 
 
 class Hub(Protocol):

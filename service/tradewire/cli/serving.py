@@ -11,13 +11,13 @@ import uvloop
 
 from tradewire import app
 from tradewire.cli.migrate import bring_up
-from tradewire.cli.settings import Fault, data_option, effective, require_driver
+from tradewire.cli.settings import Fault, data_option, effective, require_client, require_driver
 from tradewire.cli.tokens import sign
 from tradewire.cli.workers import Workers
 from tradewire.config import Settings
 from tradewire.config.parsing import LOOPBACK
 from tradewire.edge.server import CannotListen
-from tradewire.ports import StoreError
+from tradewire.ports import BrokerError, StoreError
 from tradewire.telemetry import logs
 
 DEMO_USERS = ("alice", "bob")
@@ -56,6 +56,8 @@ def serve(
     )
     invitation = _invitation(settings) if demo else None
     _configure_logs(settings)
+    if settings.events == "kafka":
+        require_client()
     if settings.store == "scylla":
         _prepare(settings, migrate=migrate)
 
@@ -79,7 +81,7 @@ def _serve_node(settings: Settings, on_ready: Callable[[str], None]) -> int:
     _configure_logs(settings)
     try:
         return uvloop.run(app.serve(settings, on_ready=on_ready))
-    except (StoreError, CannotListen) as error:
+    except (StoreError, BrokerError, CannotListen) as error:
         raise Fault(str(error)) from error
 
 

@@ -13,6 +13,7 @@ data_option = click.option(
 )
 
 MISSING_DRIVER = "STORE=scylla needs the extra: pip install tradewire[scylla]"
+MISSING_CLIENT = "EVENTS=kafka needs the extra: pip install tradewire[kafka]"
 
 
 class Fault(click.ClickException):
@@ -49,6 +50,21 @@ def require_driver() -> None:
     """
     if not has_driver():
         raise Fault(MISSING_DRIVER)
+
+
+def has_client() -> bool:
+    """Whether the client of Kafka is installed."""
+    return find_spec("aiokafka") is not None
+
+
+def require_client() -> None:
+    """To be called before what needs the client of Kafka is imported.
+
+    Raises:
+        Fault: it is not installed.
+    """
+    if not has_client():
+        raise Fault(MISSING_CLIENT)
 
 
 def signing_secret(settings: Settings) -> str:

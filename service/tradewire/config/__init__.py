@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from tradewire.adapters.kafka.options import Options as KafkaOptions
+from tradewire.adapters.kafka.options import SaslMechanism, SecurityProtocol
 from tradewire.adapters.scylla.options import Options
 from tradewire.config import parsing
 
@@ -17,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     data_dir: Path
     store: Literal["sqlite", "scylla"]
-    events: Literal["embedded"]
+    events: Literal["embedded", "kafka"]
     workers: int
     drain_s: float
     service_name: str
@@ -31,6 +33,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scylla_tls: bool
     scylla_ca_file: Path | None
     node_lease_s: float
+    kafka_brokers: tuple[tuple[str, int], ...]
+    kafka_topic_prefix: str
+    kafka_replication_factor: int
+    kafka_partitions: int
+    kafka_security_protocol: SecurityProtocol
+    kafka_sasl_mechanism: SaslMechanism | None
+    kafka_username: str | None
+    kafka_password: str | None
+    kafka_ca_file: Path | None
     jwt_secret: str | None
     jwt_public_key: str | None
     jwt_jwks_url: str | None
@@ -92,9 +103,9 @@ SETTINGS = (
         "EVENTS",
         "events",
         "embedded",
-        parsing.only("embedded", "kafka"),
+        parsing.one_of("embedded", "kafka"),
         "",
-        "Where domain events go.",
+        "Where domain events go and come from; where KAFKA_BROKERS is set, kafka is the default.",
     ),
     Setting(
         "WORKERS",
@@ -188,6 +199,74 @@ SETTINGS = (
         parsing.seconds(60, least=2),
         "s",
         "How long a node may be silent before another one finishes its work.",
+    ),
+    Setting(
+        "KAFKA_BROKERS",
+        "kafka_brokers",
+        "",
+        parsing.brokers,
+        "",
+        "Some brokers of the Kafka cluster: `host[:port],…`, port 9092 if not given.",
+    ),
+    Setting(
+        "KAFKA_TOPIC_PREFIX",
+        "kafka_topic_prefix",
+        "",
+        parsing.topic_prefix,
+        "",
+        "What the names of all topics begin with.",
+    ),
+    Setting(
+        "KAFKA_REPLICATION_FACTOR",
+        "kafka_replication_factor",
+        "3",
+        parsing.whole(1, 9),
+        "copies",
+        "Copies of topics that are made.",
+    ),
+    Setting(
+        "KAFKA_PARTITIONS",
+        "kafka_partitions",
+        "12",
+        parsing.whole(1, 1000),
+        "",
+        "Partitions of topics that are made.",
+    ),
+    Setting(
+        "KAFKA_SECURITY_PROTOCOL",
+        "kafka_security_protocol",
+        "PLAINTEXT",
+        parsing.capitals(*get_args(SecurityProtocol)),
+        "",
+        "How brokers are talked to: SSL is TLS, SASL logs in.",
+    ),
+    Setting(
+        "KAFKA_SASL_MECHANISM",
+        "kafka_sasl_mechanism",
+        "",
+        parsing.capitals("", *get_args(SaslMechanism)),
+        "",
+        "How to log in to the brokers: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+    ),
+    Setting(
+        "KAFKA_USERNAME", "kafka_username", "", parsing.text_or_none, "", "Who logs in to Kafka."
+    ),
+    Setting(
+        "KAFKA_PASSWORD",
+        "kafka_password",
+        "",
+        parsing.text_or_none,
+        "",
+        "Password of that user.",
+        secret=True,
+    ),
+    Setting(
+        "KAFKA_CA_FILE",
+        "kafka_ca_file",
+        "",
+        parsing.certificates,
+        "",
+        "PEM file of the authorities that sign the brokers' certificates; else the system's.",
     ),
     Setting(
         "JWT_SECRET",
@@ -296,7 +375,12 @@ SETTINGS = (
     ),
 )
 
-_PAIRED = (("SCYLLA_USERNAME", "SCYLLA_PASSWORD"), ("SCYLLA_PASSWORD", "SCYLLA_USERNAME"))
+_PAIRED = (
+    ("SCYLLA_USERNAME", "SCYLLA_PASSWORD"),
+    ("SCYLLA_PASSWORD", "SCYLLA_USERNAME"),
+    ("KAFKA_USERNAME", "KAFKA_PASSWORD"),
+    ("KAFKA_PASSWORD", "KAFKA_USERNAME"),
+)
 
 
 def load_settings(environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
@@ -308,11 +392,10 @@ def load_settings(environ: Mapping[str, str], overrides: Mapping[str, object]) -
     given = {setting.name: _given(setting, environ, overrides) for setting in SETTINGS}
     if given["SCYLLA_HOSTS"] and not given["STORE"]:
         given["STORE"] = "scylla"
+    if given["KAFKA_BROKERS"] and not given["EVENTS"]:
+        given["EVENTS"] = "kafka"
     values: dict[str, Any] = {}
     faults: list[tuple[str, str]] = []
-    if environ.get("KAFKA_BROKERS") and not given["EVENTS"]:
-        fault = "asks for an engine not in this version; unset it, or set EVENTS=embedded"
-        faults.append(("KAFKA_BROKERS", fault))
     for setting in SETTINGS:
         try:
             values[setting.name] = setting.parse(given[setting.name] or setting.default)
@@ -343,6 +426,23 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"is not set, but {other} is"
     if values.get("SCYLLA_CA_FILE") and values.get("SCYLLA_TLS") is False:
         yield "SCYLLA_CA_FILE", "is for connections in TLS: set SCYLLA_TLS=true"
+    if values.get("EVENTS") == "kafka" and values.get("KAFKA_BROKERS") == ():
+        yield "KAFKA_BROKERS", "must name brokers when EVENTS=kafka"
+    yield from _kafka_security(values)
+
+
+def _kafka_security(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    protocol = values.get("KAFKA_SECURITY_PROTOCOL")
+    if protocol is None:
+        return
+    if not protocol.endswith("SSL") and values.get("KAFKA_CA_FILE"):
+        yield "KAFKA_CA_FILE", f"is for connections in TLS: KAFKA_SECURITY_PROTOCOL is {protocol}"
+    logs_in = protocol.startswith("SASL")
+    for name in ("KAFKA_SASL_MECHANISM", "KAFKA_USERNAME"):
+        if logs_in and name in values and not values[name]:
+            yield name, f"must be set when KAFKA_SECURITY_PROTOCOL={protocol}"
+        if not logs_in and values.get(name):
+            yield name, f"is for logging in: KAFKA_SECURITY_PROTOCOL is {protocol}"
 
 
 def scylla_options(settings: Settings) -> Options:
@@ -356,6 +456,21 @@ def scylla_options(settings: Settings) -> Options:
         replication_factor=settings.scylla_replication_factor,
         tls=settings.scylla_tls,
         ca_file=str(settings.scylla_ca_file or ""),
+    )
+
+
+def kafka_options(settings: Settings) -> KafkaOptions:
+    """How the settings say that Kafka is reached."""
+    return KafkaOptions(
+        brokers=settings.kafka_brokers,
+        topic_prefix=settings.kafka_topic_prefix,
+        replication_factor=settings.kafka_replication_factor,
+        partitions=settings.kafka_partitions,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_username,
+        password=settings.kafka_password,
+        ca_file=str(settings.kafka_ca_file or ""),
     )
 
 

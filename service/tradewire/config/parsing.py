@@ -13,8 +13,10 @@ from tradewire.edge.keys import public_key
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CQL_PORT = 9042
+KAFKA_PORT = 9092
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?")
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
 _KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
@@ -72,13 +74,13 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def only(choice: str, later: str) -> Callable[[str], str]:
-    """The one word there is; another one is still to come."""
+def capitals(*choices: str) -> Callable[[str], str | None]:
+    """One of some words in capitals, given in any case; "" among them is None."""
 
-    def parse(text: str) -> str:
-        if text == later:
-            raise ValueError(f"{later} is not in this version; leave it at {choice}")
-        return one_of(choice)(text)
+    def parse(text: str) -> str | None:
+        if text.upper() not in choices:
+            raise ValueError(f"must be one of {', '.join(filter(None, choices))}, not {text!r}")
+        return text.upper() or None
 
     return parse
 
@@ -125,19 +127,37 @@ def key_address(text: str) -> str | None:
 
 def hosts(text: str) -> tuple[tuple[str, int], ...]:
     """Nodes of a cluster, all on one port, as (host, port)."""
-    found = tuple(_host(entry.strip()) for entry in text.split(",")) if text else ()
+    found = _hosts(text, CQL_PORT)
     ports = sorted({port for _, port in found})
     if len(ports) > 1:
         raise ValueError(f"all nodes must listen on one port, not on {', '.join(map(str, ports))}")
     return found
 
 
-def _host(entry: str) -> tuple[str, int]:
+def brokers(text: str) -> tuple[tuple[str, int], ...]:
+    """Brokers as (host, port)."""
+    return _hosts(text, KAFKA_PORT)
+
+
+def _hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
+    if not text:
+        return ()
+    return tuple(_host(entry.strip(), default_port) for entry in text.split(","))
+
+
+def _host(entry: str, default_port: int) -> tuple[str, int]:
     found = _HOST.fullmatch(entry)
-    port = int(found[3] or CQL_PORT) if found else 0
+    port = int(found[3] or default_port) if found else 0
     if found is None or not 0 < port <= 65535:
         raise ValueError(f"{entry!r} is not host or host:port (an IPv6 address in brackets)")
     return found[1] or found[2], port
+
+
+def topic_prefix(text: str) -> str:
+    """What may stand before the name of a topic."""
+    if _PREFIX.fullmatch(text) is None:
+        raise ValueError("must be at most 200 characters of A-Za-z0-9._-")
+    return text
 
 
 def keyspace(text: str) -> str:

@@ -13,6 +13,9 @@ from tradewire.telemetry.metrics import CONTENT_TYPE, Metrics
 
 READY_DEADLINE_S = 5.0
 
+SERVED_WITHOUT = frozenset({"kafka"})
+"""What a node serves without: it is told, and the node is ready."""
+
 Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
 """Asks what the node needs: by name, None if it is there, else what is wrong with it."""
 
@@ -41,7 +44,7 @@ class OperationsApi:
             checks = await asyncio.wait_for(self._readiness(), READY_DEADLINE_S)
         except TimeoutError as error:
             raise Unavailable("The checks did not end in time.") from error
-        ready = all(reason is None for reason in checks.values())
+        ready = all(reason is None for name, reason in checks.items() if name not in SERVED_WITHOUT)
         told = {name: reason or "ok" for name, reason in checks.items()}
         return _json({"ready": ready, "checks": told}, status=200 if ready else 503)
 

@@ -164,6 +164,31 @@ class Metrics(Collector):
             "tradewire_connections_resumed",
             "Connections resumed from the store because records or a node were missing.",
         )
+        self.outbox_pending = Gauge(
+            "tradewire_outbox_pending", "Events that wait to be published, counted up to 1,000."
+        )
+        self.outbox_oldest_seconds = Gauge(
+            "tradewire_outbox_oldest_seconds", "Age of the oldest event that is not published."
+        )
+        self.events_published = Counter("tradewire_events_published", "Events durable on Kafka.")
+        self.publish_errors = Counter(
+            "tradewire_publish_errors", "Times that events could not be published."
+        )
+        self.publish_seconds = Histogram(
+            "tradewire_publish_seconds", "From the id of an event to its being on Kafka.", SECONDS
+        )
+        self.records_consumed = Counter(
+            "tradewire_records_consumed", "Records taken from Kafka, by topic.", ("topic",)
+        )
+        self.dead_letters = Counter(
+            "tradewire_dead_letters", "Records that could not be handled, by topic.", ("topic",)
+        )
+        self.consume_retries = Counter(
+            "tradewire_consume_retries", "Times that a record was to be tried again."
+        )
+        self.consumer_lag = Gauge(
+            "tradewire_consumer_lag", "Records in the partitions of this node that are not done."
+        )
         self.http_requests = Counter(
             "tradewire_http_requests", "Requests answered.", ("method", "route", "status")
         )

@@ -88,6 +88,22 @@ class MemoryJournal:
         return results
 
 
+class MemoryRelay:
+    """See ports.Relay: there is but this process."""
+
+    def __init__(self) -> None:
+        self._cursor = 0
+
+    async def leads(self) -> bool:
+        return True
+
+    async def cursor(self) -> int:
+        return self._cursor
+
+    async def move(self, cursor: int) -> None:
+        self._cursor = max(self._cursor, cursor)
+
+
 class MemoryStore:
     """See ports.Store; `now_ms`: milliseconds since 1970."""
 
@@ -98,6 +114,7 @@ class MemoryStore:
         self.messages = MessageReads(tenants.__getitem__, lambda: tenants, now_ms)
         self.people = PeopleReads(tenants.__getitem__)
         self.catalogue = CatalogueReads(tenants.__getitem__)
+        self.relay = MemoryRelay()
 
     async def open(self) -> None:
         pass

@@ -22,6 +22,7 @@ class RunRow(Struct, frozen=True):
     Attributes:
         run: its id, issued when it began.
         horizon: no event with an id up to it will still appear in it.
+        newest: the last batch that holds events up to the horizon.
         finished: the last batch of a run that is over, None as long as it is not.
     """
 
@@ -29,14 +30,15 @@ class RunRow(Struct, frozen=True):
     node: int
     owner: str
     horizon: int
+    newest: int
     finished: int | None
 
 
 async def registered(engine: Engine, cell: str) -> list[RunRow]:
     """All runs of a cell."""
     return [
-        RunRow(run, node, owner, horizon or run, finished)
-        for run, node, owner, horizon, finished in await engine.rows("RUNS", cell)
+        RunRow(run, node, owner, horizon or run, newest or 0, finished)
+        for run, node, owner, horizon, newest, finished in await engine.rows("RUNS", cell)
         if node is not None
     ]
 
@@ -85,22 +87,24 @@ class EventLog:
     """Reads the domain events of all runs of a cell, in the order of ids.
 
     Args:
-        own: the run of this node, and up to which id its events are all there.
+        own: the run of this node, up to which id its events are all there, and its last batch.
     """
 
-    def __init__(self, engine: Engine, cell: str, own: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, engine: Engine, cell: str, own: Callable[[], tuple[int, int, int]]) -> None:
         self._engine = engine
         self._cell = cell
         self._own = own
 
     async def read(self, after: int, limit: int) -> list[DomainEvent]:
         """Events with ids above `after`; none beyond the horizon of any run."""
-        run, horizon = self._own()
+        run, horizon, newest = self._own()
         runs = await registered(self._engine, self._cell)
         for each in runs:
             if each.finished is None and each.run != run:
                 horizon = min(horizon, each.horizon)
-        relevant = [each for each in runs if each.finished is None or each.finished > after]
+        ends = {each.run: each.newest if each.finished is None else each.finished for each in runs}
+        ends[run] = newest
+        relevant = [each for each in runs if ends[each.run] > after]
         parts = await all_of([self._of_run(each, after, limit) for each in relevant])
         # A run that holds more than was read bounds what may be told of the others.
         horizon = min([horizon, *(end for _, end in parts)])

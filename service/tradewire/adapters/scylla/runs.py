@@ -76,16 +76,21 @@ class Run:
         clock.observe(await newest_batch(engine, cell))
         return cls(engine, cell, run, node, lease)
 
-    async def keep(self, horizon: int) -> bool:
-        """Live on, telling the others up to which id all events are there; False: it is over.
+    async def keep(self) -> bool:
+        """Live on; False: it is over.
 
         Raises:
             Unavailable: the cluster did not answer.
         """
-        if not await self._lease.keep():
-            return False
-        await self._engine.rows("MOVE_HORIZON", self._cell, self.run, horizon)
-        return True
+        return await self._lease.keep()
+
+    async def move_horizon(self, horizon: int, newest: int) -> None:
+        """Tell the others up to which id all events are there, in batches up to which one.
+
+        Raises:
+            Unavailable, Overloaded: the cluster did not answer.
+        """
+        await self._engine.rows("MOVE_HORIZON", self._cell, self.run, horizon, newest)
 
     async def end(self, last_batch: int) -> None:
         """End it in good order: nobody has to finish anything."""

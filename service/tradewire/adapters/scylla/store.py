@@ -19,6 +19,7 @@ from tradewire.adapters.scylla.reads import (
     MessageReads,
     PeopleReads,
 )
+from tradewire.adapters.scylla.relay import ScyllaRelay
 from tradewire.adapters.scylla.rooms import Rooms
 from tradewire.adapters.scylla.runs import OnLate, Run, Sent, Takeover, newest_batch
 from tradewire.domain.errors import TradewireError, Unavailable
@@ -31,6 +32,7 @@ CHECK_DEADLINE_S = 2.0
 """Sooner than who asks whether this node is ready gives up, and is not told what is away."""
 KEEPS_A_LEASE = 5
 """How often a lease is renewed, and dead nodes are looked for, within its time to live."""
+PROMPT_HORIZON_S = 0.05
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +51,8 @@ class ScyllaStore:
         on_group: called after each commit group with its number of units and seconds.
         on_late: called with messages that became visible after younger ones.
         on_failure: called when a task that must run for ever has failed: the node is of no use.
+        relayed: the log is published: nodes tell one another 20 times a second, not with each
+            renewal of a lease, up to where it is complete.
     """
 
     def __init__(
@@ -61,11 +65,13 @@ class ScyllaStore:
         on_group: OnGroup = _ignore,
         on_late: OnLate = _ignore,
         on_failure: Callable[[str, BaseException | None], None] = _ignore,
+        relayed: bool = False,
     ) -> None:
         self._options = options
         self._cell = cell
         self._clock = clock
         self._lease_s = math.ceil(lease_s)
+        self._horizon_s = PROMPT_HORIZON_S if relayed else self._lease_s / KEEPS_A_LEASE
         self._owner = f"{platform.node()}/{os.getpid()}"
         self._tasks = Tasks(on_failure)
         self._run: Run | None = None
@@ -82,6 +88,7 @@ class ScyllaStore:
         self.messages = MessageReads(self.engine, rooms, now_ms)
         self.people = PeopleReads(self.engine)
         self.catalogue = CatalogueReads(self.engine)
+        self.relay = ScyllaRelay(self.engine, cell, self._owner)
 
     async def open(self) -> None:
         try:
@@ -95,6 +102,7 @@ class ScyllaStore:
             raise
         self._tasks.start("commit groups", self.journal.work(), forever=True)
         self._tasks.start("lease", self._live(), forever=True)
+        self._tasks.start("horizon", self._tell_horizon(), forever=True)
         self._tasks.start("takeover", self._watch(), forever=True)
 
     async def close(self) -> None:
@@ -109,6 +117,7 @@ class ScyllaStore:
         await self._tasks.stop(STOP_DEADLINE_S)
         if run is not None and run.alive and finished:
             await self._end(run)
+        await self._end_relay()
         await self.engine.close()
 
     async def check(self) -> None:
@@ -131,6 +140,12 @@ class ScyllaStore:
         except (TradewireError, TimeoutError) as error:
             _log.warning("the run was not ended; another node will", reason=str(error))
 
+    async def _end_relay(self) -> None:
+        try:
+            await self.relay.end()
+        except TradewireError as error:
+            _log.warning("another node publishes once the lease has run out", reason=str(error))
+
     async def _live(self) -> None:
         """For ever: keep the lease; when it is lost, begin another life."""
         while True:
@@ -149,7 +164,20 @@ class ScyllaStore:
         if not run.alive:
             # It may have been taken over: whatever is in flight was not acknowledged.
             return False
-        return await run.keep(self.journal.horizon(self._clock.next_id()))
+        return await run.keep()
+
+    async def _tell_horizon(self) -> None:
+        """For ever: tell the other nodes up to where the log is complete."""
+        while True:
+            await asyncio.sleep(self._horizon_s)
+            run, journal = self._run, self.journal
+            if run is None or not run.alive:
+                continue
+            try:
+                horizon = journal.horizon(self._clock.next_id())
+                await run.move_horizon(horizon, journal.last_batch)
+            except TradewireError as error:
+                _log.debug("the horizon could not be moved", reason=str(error))
 
     async def _watch(self) -> None:
         """For ever: finish what dead nodes left."""

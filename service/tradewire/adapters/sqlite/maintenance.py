@@ -12,6 +12,7 @@ import structlog
 from tradewire.adapters.sqlite import statements as sql
 from tradewire.adapters.sqlite.journal import SqliteJournal
 from tradewire.adapters.sqlite.keys import DAY_MS
+from tradewire.adapters.sqlite.relay import relay_cursor
 from tradewire.domain.ids import id_at
 from tradewire.domain.limits import CHANGES_DAYS
 
@@ -36,14 +37,23 @@ class Maintenance:
     """A thread that checkpoints while the writer writes, and sweeps in small turns of the writer.
 
     It sleeps until something was written, or a sweep is due.
+
+    Args:
+        relayed: domain events that were not published are kept.
     """
 
     def __init__(
-        self, database: sqlite3.Connection, journal: SqliteJournal, now_ms: Callable[[], int]
+        self,
+        database: sqlite3.Connection,
+        journal: SqliteJournal,
+        now_ms: Callable[[], int],
+        *,
+        relayed: bool,
     ) -> None:
         self._database = database
         self._journal = journal
         self._now_ms = now_ms
+        self._relayed = relayed
         self._written = Event()
         self._stopping = Event()
         self._round = Lock()
@@ -102,10 +112,15 @@ class Maintenance:
             (sql.SWEEP_CHANGES, changes),
             (sql.SWEEP_USER_CHANGES, changes),
             (sql.SWEEP_HANDLED, now - HANDLED_DAYS * DAY_MS),
-            (sql.SWEEP_OUTBOX, id_at(now - OUTBOX_DAYS * DAY_MS)),
+            (sql.SWEEP_OUTBOX, self._oldest_event(now)),
         ):
             self._remove(statement, before)
         self._purge()
+
+    def _oldest_event(self, now: int) -> int:
+        """The id from which on the outbox is kept."""
+        oldest = id_at(now - OUTBOX_DAYS * DAY_MS)
+        return min(oldest, relay_cursor(self._database)) if self._relayed else oldest
 
     def _purge(self) -> None:
         """Remove the rows of deleted conversations."""

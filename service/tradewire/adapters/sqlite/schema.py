@@ -129,6 +129,10 @@ CREATE TABLE outbox (
 CREATE TABLE filed_keys (up_to INTEGER NOT NULL) STRICT;
 INSERT INTO filed_keys (up_to) VALUES (0);
 
+-- One row: up to which id the outbox was published.
+CREATE TABLE relay (cursor INTEGER NOT NULL) STRICT;
+INSERT INTO relay (cursor) VALUES (0);
+
 CREATE TABLE handled (
     tenant TEXT NOT NULL,
     ce_id TEXT NOT NULL,

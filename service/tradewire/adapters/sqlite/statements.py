@@ -115,6 +115,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 ADD_EVENTS = "INSERT INTO outbox (last_id, events, keys) VALUES (?, ?, ?)"
 EVENTS = "SELECT events FROM outbox WHERE last_id > ? ORDER BY last_id"
+RELAY_CURSOR = "SELECT cursor FROM relay"
+MOVE_RELAY = "UPDATE relay SET cursor = max(cursor, ?)"
 NEWEST_ID = "SELECT coalesce(max(last_id), 0) FROM outbox"
 WAS_HANDLED = "SELECT 1 FROM handled WHERE tenant = ? AND ce_id = ?"
 ADD_HANDLED = "INSERT INTO handled (tenant, ce_id, handled_at) VALUES (?, ?, ?)"

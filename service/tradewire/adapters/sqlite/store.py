@@ -15,6 +15,7 @@ from tradewire.adapters.sqlite.reads import (
     MessageReads,
     PeopleReads,
 )
+from tradewire.adapters.sqlite.relay import SqliteRelay
 from tradewire.adapters.sqlite.session import WriteSession
 from tradewire.handover import Handover
 
@@ -31,6 +32,7 @@ class SqliteStore:
         now_ms: milliseconds since 1970.
         on_group: called by the writer's thread after each commit group with its number of units
             and the seconds it took.
+        relayed: the log is published, and keeps what was not yet, however old.
     """
 
     journal: SqliteJournal
@@ -38,13 +40,20 @@ class SqliteStore:
     messages: MessageReads
     people: PeopleReads
     catalogue: CatalogueReads
+    relay: SqliteRelay
 
     def __init__(
-        self, data_dir: Path, *, now_ms: Callable[[], int], on_group: OnGroup = _ignore
+        self,
+        data_dir: Path,
+        *,
+        now_ms: Callable[[], int],
+        on_group: OnGroup = _ignore,
+        relayed: bool = False,
     ) -> None:
         self._folder = DataFolder(data_dir)
         self._now_ms = now_ms
         self._on_group = on_group
+        self._relayed = relayed
         self._closing = AsyncExitStack()
 
     async def open(self) -> None:
@@ -56,7 +65,10 @@ class SqliteStore:
         self._closing.push_async_callback(self._readers.close)
         self.journal = SqliteJournal(session, self._readers, handover, self._committed)
         self._closing.push_async_callback(self.journal.close)
-        self._maintenance = Maintenance(self._folder.connect(), self.journal, self._now_ms)
+        self.relay = SqliteRelay(self.journal, self._readers)
+        self._maintenance = Maintenance(
+            self._folder.connect(), self.journal, self._now_ms, relayed=self._relayed
+        )
         self._closing.push_async_callback(asyncio.to_thread, self._maintenance.close)
         self.conversations = ConversationReads(self._readers, self._now_ms)
         self.messages = MessageReads(self._readers, self._now_ms)

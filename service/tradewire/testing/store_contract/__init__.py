@@ -23,6 +23,7 @@ from tradewire.testing.store_contract.journal import JournalContract
 from tradewire.testing.store_contract.markers import MarkersContract
 from tradewire.testing.store_contract.members import MembersContract
 from tradewire.testing.store_contract.messages import MessagesContract
+from tradewire.testing.store_contract.relay import RelayContract
 from tradewire.testing.store_contract.resume import ResumeContract
 from tradewire.testing.store_contract.shop import Shop
 
@@ -37,6 +38,7 @@ class StoreContract(
     MembersContract,
     ResumeContract,
     CommerceContract,
+    RelayContract,
 ):
     """The contract of ports.Store."""
 

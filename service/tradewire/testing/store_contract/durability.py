@@ -25,12 +25,14 @@ class DurableContract:
         await shop.settings(conversation, "alice", pinned=True)
         events = await shop.store.journal.events(0, 10)
         newest = await shop.store.journal.newest_id()
+        await shop.store.relay.move(newest)
         missed = await shop.missed("bob", 0)
         views = [await shop.view(user, conversation) for user in ("alice", "bob")]
         later = shop.on(await reopen())
         assert await later.texts(conversation) == ["two"]
         assert await later.store.journal.events(0, 10) == events
         assert await later.store.journal.newest_id() == newest
+        assert await later.store.relay.cursor() == newest
         assert await later.missed("bob", 0) == missed
         assert [await later.view(user, conversation) for user in ("alice", "bob")] == views
 

@@ -1,0 +1,1 @@
+"""Kafka: domain events out, events of other services in, dead letters."""

@@ -1,0 +1,35 @@
+"""How to reach Kafka; its client need not be there to say so."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How to reach Kafka, and how the topics are that are made.
+
+    Attributes:
+        brokers: (host, port) of some brokers.
+        topic_prefix: what the names of all topics begin with.
+        replication_factor: of topics that are made.
+        partitions: of topics that are made.
+        sasl_mechanism: None where nobody logs in.
+        ca_file: certificates to trust, for connections in TLS; "" for those of the system.
+    """
+
+    brokers: tuple[tuple[str, int], ...]
+    topic_prefix: str = ""
+    replication_factor: int = 3
+    partitions: int = 12
+    security_protocol: SecurityProtocol = "PLAINTEXT"
+    sasl_mechanism: SaslMechanism | None = None
+    username: str | None = None
+    password: str | None = None
+    ca_file: str = ""
+
+    def topic(self, name: str) -> str:
+        """A topic by its name without the prefix."""
+        return self.topic_prefix + name

@@ -1,0 +1,124 @@
+"""Sends records and waits until all of them are durable."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from tradewire.adapters.kafka.connection import client_arguments, unavailable
+from tradewire.adapters.kafka.options import Options
+
+DEADLINE_S = 10.0
+ABANDON_S = 1.0
+BATCH_BYTES = 256 << 10
+"""Of one partition; the default of 16 KiB waits for an answer every few dozen records."""
+
+_log = structlog.get_logger(__name__)
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Outgoing(Struct, frozen=True):
+    """A record to send; `topic` is the full name, `partition` None for that of the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None
+
+
+class Producer:
+    """An idempotent producer that waits for all replicas; connected when first used.
+
+    After a failure it is thrown away: it would go on trying for ever, and after an error of
+    sequence numbers in vain.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Send in this order; all are durable when it returns.
+
+        Raises:
+            Unavailable: some may not be there; those may still arrive.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                producer = await self._started()
+                await self._send(producer, records)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise unavailable(error) from error
+
+    async def close(self) -> None:
+        """End it; what is not delivered by now is given up."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _abandon(producer)
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    **client_arguments(self._options),
+                    enable_idempotence=True,
+                    acks="all",
+                    max_batch_size=BATCH_BYTES,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
+        sent: list[asyncio.Future[object]] = []
+        try:
+            for each in records:
+                # It waits when the batch of the partition is full, which bounds what is in memory.
+                sent.append(  # noqa: PERF401  # those before the one that fails are waited for
+                    await producer.send(
+                        each.topic,
+                        key=each.key,
+                        # Neither key nor value is what the client refuses.
+                        value=b"" if each.key is each.value is None else each.value,
+                        partition=each.partition,
+                        headers=list(each.headers),
+                    )
+                )
+            await asyncio.gather(*sent)
+        finally:
+            for future in sent:
+                # Each may fail, and one is told.
+                future.add_done_callback(_heard)
+
+
+def _heard(future: "asyncio.Future[object]") -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Stop without waiting for what is not delivered, which `stop` alone would do for ever."""
+    sender = producer._sender.sender_task  # noqa: SLF001  # there is no other way to end it
+    if sender is not None:
+        sender.cancel()
+        # Requests under way end with their connections; the sender waits for them.
+        await producer.client.close()
+        await asyncio.wait({sender}, timeout=ABANDON_S)
+        sender.cancel()
+        producer._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
+    try:
+        async with asyncio.timeout(ABANDON_S):
+            await producer.stop()
+    except (KafkaError, TimeoutError) as error:
+        _log.debug("a producer did not stop in order", reason=str(error))
