@@ -27,18 +27,20 @@ from tradewire.edge.hub import LocalHub
 from tradewire.edge.keys import Jwks
 from tradewire.edge.server import Listener
 from tradewire.edge.websocket import ChatSockets
-from tradewire.ports import LateMessage, Store, StoreError
+from tradewire.ports import Cluster, LateMessage, Store, StoreError
 from tradewire.protocol import cloudevents
 from tradewire.protocol.session import Limits
 from tradewire.telemetry.metrics import Metrics, watch_loop_lag
 from tradewire.telemetry.tasks import Tasks
 from tradewire.usecases.context import Context
+from tradewire.usecases.refusals import Refusals
 from tradewire.usecases.service import Service
 
 _log = structlog.get_logger(__name__)
 
 TYPING_TURN_S = 0.5
 EXPIRY_TURN_S = 1.0
+REFUSALS_TURN_S = 0.5
 METRICS_TURN_S = 1.0
 STOP_DEADLINE_S = 5.0
 GARBAGE_THRESHOLD = 50_000
@@ -66,7 +68,7 @@ class Node:
         self._tasks = Tasks(self._task_failed)
         self._duties = Tasks(self._duty_failed)
         self._clock = Clock(now_ms)
-        self._store = self._make_store()
+        self._store, self._cluster = self._make_store()
         self._hub = LocalHub(self._metrics, per_device=settings.connections_per_device)
         self._service = Service(
             Context(self._store, self._hub, self._clock, self._metrics),
@@ -122,14 +124,17 @@ class Node:
             await self._authenticator.close()
         await self._store.close()
 
-    def _make_store(self) -> Store:
-        """The store of the settings. A driver that is not used is not imported."""
+    def _make_store(self) -> tuple[Store, Cluster | None]:
+        """The store of the settings, and the nodes that share it. A driver that is not used is not
+        imported.
+        """
         settings = self._settings
         if settings.store == "sqlite":
-            return SqliteStore(settings.data_dir, now_ms=now_ms, on_group=self._observe_group)
+            store = SqliteStore(settings.data_dir, now_ms=now_ms, on_group=self._observe_group)
+            return store, None
         from tradewire.adapters.scylla.store import ScyllaStore  # noqa: PLC0415
 
-        return ScyllaStore(
+        scylla = ScyllaStore(
             scylla_options(settings),
             cell=settings.cell_id,
             clock=self._clock,
@@ -138,6 +143,7 @@ class Node:
             on_late=self._tell_late,
             on_failure=self._duty_failed,
         )
+        return scylla, scylla.cluster
 
     def _tell_late(self, late: LateMessage) -> None:
         """A message became visible after younger ones: its members hear of it now."""
@@ -153,6 +159,9 @@ class Node:
         typing, expiry = self._service.typing, self._service.expiry
         self._duties.start("typing", _every(TYPING_TURN_S, typing.expire), forever=True)
         self._duties.start("expiry", _every(EXPIRY_TURN_S, expiry.run), forever=True)
+        if self._cluster is not None:
+            refusals = Refusals(self._service.context, self._cluster)
+            self._duties.start("refusals", _every(REFUSALS_TURN_S, refusals.look), forever=True)
 
     async def _listen(self, sockets: ChatSockets, authenticator: Authenticator) -> None:
         api = HttpApi(

@@ -157,6 +157,11 @@ class Metrics(Collector):
         self.domain_events_handled = Counter(
             "tradewire_domain_events_handled", "Events taken in, by type.", ("type",)
         )
+        self.refusal_seconds = Histogram(
+            "tradewire_refusal_seconds",
+            "From a block on the platform or a revocation to the closing of its sockets here.",
+            SECONDS,
+        )
         self.http_requests = Counter(
             "tradewire_http_requests", "Requests answered.", ("method", "route", "status")
         )

@@ -27,6 +27,8 @@ class Context:
         access: by (tenant, conversation_id); None: no such conversation.
         blocks: by (tenant, user_id), users with a block between them, either way.
         suspensions: by (tenant, user_id).
+        revocations: by (tenant, user_id), when the user's tokens were revoked.
+        revoked_tokens: by (tenant, token id).
     """
 
     def __init__(
@@ -44,6 +46,12 @@ class Context:
         )
         self.suspensions: Cache[Key, Suspension | None] = Cache(
             lambda key: store.people.suspension(*key), CACHE_AGE_S
+        )
+        self.revocations: Cache[Key, int | None] = Cache(
+            lambda key: store.people.revoked_at(*key), CACHE_AGE_S
+        )
+        self.revoked_tokens: Cache[Key, bool] = Cache(
+            lambda key: store.people.token_revoked(*key), CACHE_AGE_S
         )
 
     async def member_access(self, tenant: str, user_id: str, conversation_id: str) -> Access:
