@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,17 +24,19 @@ from tradewire.domain.events import MessageReceived
 from tradewire.domain.ids import Clock
 from tradewire.edge.admission import Admission
 from tradewire.edge.auth import Authenticator, load_or_create_secret
+from tradewire.edge.cluster import ClusterHub
 from tradewire.edge.http import HttpApi
 from tradewire.edge.hub import LocalHub
 from tradewire.edge.keys import Jwks
 from tradewire.edge.server import Listener
 from tradewire.edge.websocket import ChatSockets
-from tradewire.ports import LateMessage, Store, StoreError
+from tradewire.ports import Cluster, LateMessage, Store, StoreError
 from tradewire.protocol import cloudevents
 from tradewire.protocol.session import Limits
 from tradewire.telemetry.metrics import Metrics, watch_loop_lag
 from tradewire.telemetry.tasks import Tasks
 from tradewire.usecases.context import Context
+from tradewire.usecases.refusals import Refusals
 from tradewire.usecases.service import Service
 
 if TYPE_CHECKING:
@@ -43,8 +46,11 @@ _log = structlog.get_logger(__name__)
 
 TYPING_TURN_S = 0.5
 EXPIRY_TURN_S = 1.0
+REFUSALS_TURN_S = 0.5
 METRICS_TURN_S = 1.0
 STOP_DEADLINE_S = 5.0
+FINISH_S = 2.0
+"""What the last connections leave behind may take: that users are gone is told and recorded."""
 GARBAGE_THRESHOLD = 50_000
 SWITCH_INTERVAL_S = 0.002
 
@@ -70,8 +76,8 @@ class Node:
         self._tasks = Tasks(self._task_failed)
         self._duties = Tasks(self._duty_failed)
         self._clock = Clock(now_ms)
-        self._store = self._make_store()
-        self._hub = LocalHub(self._metrics, per_device=settings.connections_per_device)
+        self._store, self._cluster = self._make_store()
+        self._hub = self._make_hub()
         self._service = Service(
             Context(self._store, self._hub, self._clock, self._metrics),
             catalog_required=settings.catalog_required,
@@ -96,6 +102,7 @@ class Node:
             CannotListen: the address cannot be listened on.
         """
         settings = self._settings
+        self._loop = asyncio.get_running_loop()
         await self._store.open()
         try:
             self._clock.observe(await self._store.journal.newest_id())
@@ -112,6 +119,7 @@ class Node:
             self._start_duties(self._sockets)
             if self._broker is not None:
                 await self._broker.start(self._duties)
+                self._start_hub(self._broker)
             await self._listen(self._sockets, self._authenticator)
         except BaseException:
             await self.stop()
@@ -124,25 +132,30 @@ class Node:
             await self._sockets.drain(self._settings.drain_s)
         if self._listener is not None:
             await self._listener.stop()
+        await self._tasks.finish(FINISH_S)
         await self._duties.stop(STOP_DEADLINE_S)
         await self._tasks.stop(STOP_DEADLINE_S)
+        await self._hub.stop()
         if self._broker is not None:
             await self._broker.close()
         if self._authenticator is not None:
             await self._authenticator.close()
         await self._store.close()
 
-    def _make_store(self) -> Store:
-        """The store of the settings. A driver that is not used is not imported."""
+    def _make_store(self) -> tuple[Store, Cluster | None]:
+        """The store of the settings, and the nodes that share it. A driver that is not used is not
+        imported.
+        """
         settings = self._settings
         relayed = settings.events == "kafka"
         if settings.store == "sqlite":
-            return SqliteStore(
+            store = SqliteStore(
                 settings.data_dir, now_ms=now_ms, on_group=self._observe_group, relayed=relayed
             )
+            return store, None
         from tradewire.adapters.scylla.store import ScyllaStore  # noqa: PLC0415
 
-        return ScyllaStore(
+        scylla = ScyllaStore(
             scylla_options(settings),
             cell=settings.cell_id,
             clock=self._clock,
@@ -152,6 +165,28 @@ class Node:
             on_failure=self._duty_failed,
             relayed=relayed,
         )
+        return scylla, scylla.cluster
+
+    def _make_hub(self) -> LocalHub:
+        """The hub of a lone node, or of one that Kafka joins to the others on its keyspace."""
+        per_device = self._settings.connections_per_device
+        if self._cluster is None or self._settings.events != "kafka":
+            return LocalHub(self._metrics, per_device=per_device)
+        from tradewire.adapters.kafka.delivery import KafkaBus  # noqa: PLC0415
+
+        return ClusterHub(
+            self._metrics,
+            per_device=per_device,
+            cluster=self._cluster,
+            bus=KafkaBus(kafka_options(self._settings), self._duties),
+            clock=self._clock,
+            tasks=self._tasks,
+        )
+
+    def _start_hub(self, broker: "Broker") -> None:
+        if isinstance(self._hub, ClusterHub):
+            run = broker.when_ready(partial(self._hub.run, self._service.neighbours))
+            self._duties.start("other nodes", run, forever=True)
 
     def _make_broker(self) -> "Broker | None":
         """Kafka, where events go there. Its client is not imported where they do not."""
@@ -175,6 +210,9 @@ class Node:
         typing, expiry = self._service.typing, self._service.expiry
         self._duties.start("typing", _every(TYPING_TURN_S, typing.expire), forever=True)
         self._duties.start("expiry", _every(EXPIRY_TURN_S, expiry.run), forever=True)
+        if self._cluster is not None:
+            refusals = Refusals(self._service.context, self._cluster)
+            self._duties.start("refusals", _every(REFUSALS_TURN_S, refusals.look), forever=True)
 
     async def _listen(self, sockets: ChatSockets, authenticator: Authenticator) -> None:
         api = HttpApi(
@@ -207,7 +245,8 @@ class Node:
         self._metrics.commit_group_size.observe(size)
         self._metrics.commit_seconds.observe(seconds)
         if self._broker is not None:
-            self._broker.wake()
+            # The writer of the embedded store calls from its own thread.
+            self._loop.call_soon_threadsafe(self._broker.wake)
 
     async def _sample(self) -> None:
         """Measure what only exists as a state."""

@@ -66,7 +66,7 @@ class Broker:
             ("consuming", self._consuming.run),
             ("outbox", self._sample),
         ):
-            duties.start(name, self._when_ready(duty), forever=True)
+            duties.start(name, self.when_ready(duty), forever=True)
 
     def wake(self) -> None:
         """Something was committed; from any thread."""
@@ -108,6 +108,7 @@ class Broker:
             except TradewireError as error:
                 _log.debug("what waits to be published was not counted", reason=str(error))
 
-    async def _when_ready(self, duty: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def when_ready(self, duty: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do a duty once Kafka has been there with all topics."""
         await self._ready.wait()
         await duty()

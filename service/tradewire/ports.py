@@ -6,6 +6,7 @@ or did not answer within its deadline) and, where it writes, `Overloaded`.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -119,6 +120,27 @@ class Suspension(Struct, frozen=True):
     until: int | None
     reason: str | None
 
+    def holds(self, now: int) -> bool:
+        """Whether the user is still blocked at this time, in ms since 1970."""
+        return self.until is None or self.until > now
+
+
+class Refusal(Struct, frozen=True):
+    """A decision that turns away who was let in: all nodes must hear of it.
+
+    Attributes:
+        id: that of the write, so it tells when.
+        user_id: who is blocked on the platform, or whose tokens are revoked.
+        token_id: the one token that is revoked.
+        blocked: a block on the platform, else a revocation.
+    """
+
+    id: int
+    tenant: str
+    user_id: str | None = None
+    token_id: str | None = None
+    blocked: bool = False
+
 
 class Journal(Protocol):
     """The one way to write: units join commit groups, durable before they are answered."""
@@ -227,7 +249,7 @@ class Messages(Protocol):
 
 
 class People(Protocol):
-    """Reads of users: blocks, suspensions, when last seen."""
+    """Reads of users: blocks, suspensions, revocations, when last seen."""
 
     async def blocked_by(self, tenant: str, user_id: str) -> list[Block]:
         """Whom a user has blocked, by user id."""
@@ -237,6 +259,12 @@ class People(Protocol):
 
     async def suspension(self, tenant: str, user_id: str) -> Suspension | None:
         """The user's suspension, also one that has run out."""
+
+    async def revoked_at(self, tenant: str, user_id: str) -> int | None:
+        """When the user's tokens were last revoked, ms since 1970: older ones are refused."""
+
+    async def token_revoked(self, tenant: str, token_id: str) -> bool:
+        """Whether the token of this id was revoked."""
 
     async def last_seen(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
         """When users were last there, ms since 1970; those never seen are left out."""
@@ -330,18 +358,28 @@ class Cluster(Protocol):
 
     @property
     def others(self) -> Mapping[int, int]:
-        """The other nodes that live: their number, and the id of their run. As of a second ago at
-        most.
+        """The other nodes that live: their number, and the id of their run. A node that died counts
+        as living until another one has finished its run.
         """
 
     async def join(self, tenant: str, user_id: str) -> None:
-        """The user has a connection here. Returns when others can find it."""
+        """The user has a connection here. Returns when others can find it.
+
+        Whether it raises or not, the user is joined again by itself, also after the lease was lost,
+        until `leave`.
+        """
 
     async def leave(self, tenant: str, user_id: str) -> None:
         """The user has none here any more."""
 
     async def find(self, users: Iterable[tuple[str, str]]) -> dict[tuple[str, str], frozenset[int]]:
         """The other living nodes with connections of each user, as of ROUTE_AGE_S ago at most."""
+
+    async def refusals(self, after: int) -> list[Refusal]:
+        """Refusals of all tenants with ids above `after`, by id; those of the last hour.
+
+        One may appear below an id that was read, by as long as its commit took.
+        """
 
 
 class LateMessage(Struct, frozen=True):
@@ -433,7 +471,20 @@ class BrokerError(Exception):
     """Kafka cannot be used as it is set up."""
 
 
-class Hub(Protocol):
+class Neighbours(Protocol):
+    """The other nodes of a cell, if there are any."""
+
+    async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the users who have a device on another node."""
+
+    def changed(self, cache: str, tenant: str, key: str) -> None:
+        """What caches of this name hold of a key is out of date: tell the other nodes."""
+
+    def appears(self, tenant: str, user_id: str, status: Presence | None) -> None:
+        """How a user wants to appear, None: as they are: tell the other nodes."""
+
+
+class Hub(Neighbours, Protocol):
     """The connected devices, and the way to them.
 
     Every call returns at once. Delivery is at least once to each connection that is there; what a
@@ -470,17 +521,15 @@ class Hub(Protocol):
     def connected(self, tenant: str, user_id: str) -> bool:
         """Whether the user has a device here."""
 
-    async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the users who have a device on another node."""
+    def disconnect(
+        self, tenant: str, user_id: str, code: Close, *, issued_before: float = inf
+    ) -> int:
+        """Close the connections of a user whose token was issued before a time, in seconds since
+        1970; returns how many.
+        """
 
-    def changed(self, cache: str, tenant: str, key: str) -> None:
-        """What caches of this name hold of a key is out of date: tell the other nodes."""
-
-    def appears(self, tenant: str, user_id: str, status: Presence | None) -> None:
-        """How a user wants to appear, None: as they are: tell the other nodes."""
-
-    def disconnect(self, tenant: str, user_id: str, code: Close) -> None:
-        """Close every connection of a user."""
+    def disconnect_token(self, tenant: str, token_id: str) -> int:
+        """Close, as unauthenticated, the connections with this token; returns how many."""
 
 
 class Bus(Protocol):

@@ -44,6 +44,7 @@ TWINS = {
     "BlockUser": ("PUT", "/v1/blocks/{user_id}"),
     "UnblockUser": ("DELETE", "/v1/blocks/{user_id}"),
     "GetBlockedUsers": ("GET", "/v1/blocks"),
+    "Revoke": ("POST", "/v1/revocations"),
     "GetEvents": ("GET", "/v1/events"),
     "TakeEvents": ("POST", "/v1/events"),
 }

@@ -132,6 +132,8 @@ WatchPresence           +     +     +   +      +       B      +        +       +
 BlockUser               +     +     +   +      +       B      +        +       +      U    +     +
 UnblockUser             +     +     +   +      +       B      +        +       +      U    +     +
 GetBlockedUsers         +     +     +   +      +       B      +        +       +      U    +     +
+Revoke user             F     F     F   F      F       B      F        +       F      U    +     F
+Revoke token            F     F     F   F      F       B      F        +       F      U    +     F
 RefreshToken own        +     +     +   +      +       B      +        +       +      U    +     +
 RefreshToken other      U     U     U   U      U       B      U        U       U      U    U     U
 Ping                    +     +     +   +      +       B      +        +       +      U    +     +

@@ -32,6 +32,8 @@ FIELDS: dict[str, Json] = {
     "WatchPresence": {"user_ids": ["other"]},
     "BlockUser": {"user_id": "nuisance"},
     "UnblockUser": {"user_id": "nuisance"},
+    "Revoke user": {"user_id": "nuisance"},
+    "Revoke token": {"token_id": "of-a-nuisance"},
 }
 
 ABOUT_A_MESSAGE = {

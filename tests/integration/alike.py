@@ -123,6 +123,8 @@ async def _person(user: str, shop: Shop) -> object:
         await people.blocked_by(tenant, user),
         await people.block_relations(tenant, user),
         await people.suspension(tenant, user),
+        await people.revoked_at(tenant, user),
+        await people.token_revoked(tenant, user),
         await people.last_seen(tenant, [user]),
     )
 

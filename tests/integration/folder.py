@@ -195,7 +195,7 @@ async def _trade(shop: Shop, conversations: dict[str, str]) -> None:
 
 
 async def _people(shop: Shop) -> None:
-    """Blocks, suspensions, who was there."""
+    """Blocks, suspensions, revocations, who was there."""
     await shop.block("alice", "mallory")
     await shop.block("bob", "alice")
     await shop.block("bob", "carol")
@@ -203,9 +203,17 @@ async def _people(shop: Shop) -> None:
     for user_id, until in (("mallory", None), ("trudy", shop.time() + DAY_MS)):
         await shop.write(
             writes.SetSuspension(
-                tenant=shop.tenant, user_id=user_id, suspended=True, until=until, reason="spam"
+                tenant=shop.tenant,
+                change_id=shop.ids.next_id(),
+                user_id=user_id,
+                suspended=True,
+                until=until,
+                reason="spam",
             )
         )
+    for which in ({"user_id": "trudy"}, {"token_id": "trudy"}):
+        revoke = writes.Revoke(tenant=shop.tenant, change_id=shop.ids.next_id(), **which)
+        await shop.write(revoke)
     for online in (True, False):
         await shop.write(
             writes.SetLastSeen(

@@ -39,10 +39,10 @@ class RecordingService:
         self.checks: dict[str, str | None] = {"store": None}
         self.log = log
         self.context = SimpleNamespace(store=SimpleNamespace(journal=self))
-        self.blocks = self
+        self.standing = self
 
-    async def check_suspension(self, caller: Caller) -> None:
-        """Nobody is suspended."""
+    async def check(self, caller: Caller) -> None:
+        """Everybody is welcome."""
 
     async def execute(self, caller: Caller, command: Command) -> Any:
         self.commands.append((caller, command))

@@ -32,15 +32,15 @@ def with_secret(clock: Clock | None = None, **options: Any) -> Authenticator:
 
 
 async def test_a_token_tells_who_is_calling() -> None:
-    token = signed(tenant="shop-2", roles=["admin", "service"], jti="t-1")
+    token = signed(tenant="shop-2", roles=["admin", "service"], jti="t-1", iat=NOW - 1.5)
     assert await with_secret().authenticate(token) == Caller(
-        "shop-2", "alice", frozenset({"admin", "service"}), "t-1", NOW + 60
+        "shop-2", "alice", frozenset({"admin", "service"}), "t-1", NOW + 60, NOW - 1.5
     )
 
 
 async def test_tenant_and_roles_have_defaults_and_unknown_roles_are_ignored() -> None:
     caller = await with_secret().authenticate(signed(roles=["moderator", "root", "Admin"]))
-    assert (caller.tenant, caller.token_id) == ("default", None)
+    assert (caller.tenant, caller.token_id, caller.issued_at) == ("default", None, 0)
     assert caller.roles == {"moderator"}
     assert (await with_secret().authenticate(signed())).roles == frozenset()
 
@@ -81,6 +81,13 @@ async def test_a_secret_and_a_public_key_serve_side_by_side() -> None:
         {"roles": "admin"},
         {"roles": [1]},
         {"jti": 5},
+        {"jti": ""},
+        {"jti": "j" * 257},
+        {"jti": "\ud800"},
+        {"iat": "now"},
+        {"iat": -1},
+        {"iat": NOW * 1000},
+        {"iat": float("nan")},
         {"nbf": NOW + 6},
     ],
     ids=str,

@@ -28,6 +28,8 @@ from tradewire.edge.hub import Connection
 from tradewire.edge.outbound import Outbound
 from tradewire.protocol import nodes as protocol
 from tradewire.protocol.frames import CODECS
+from tradewire.protocol.rate import TokenBucket
+from tradewire.protocol.session import Limits, Session
 from tradewire.telemetry.metrics import Metrics
 from tradewire.telemetry.tasks import Tasks
 from tradewire.testing.clock import ManualClock
@@ -57,11 +59,15 @@ class Socket:
     def __init__(self, hub: ClusterHub, user_id: str) -> None:
         self.told: list[dict[str, Any]] = []
         self.resumed: list[int] = []
-        outbound = Outbound(self, CODECS["chat.v1.json"], batch=False)
+        codec = CODECS["chat.v1.json"]
+        outbound = Outbound(self, codec, batch=False)
+        limits = Limits(0, 0)
+        session = Session(
+            hub.new_session_id(), caller(user_id), codec, limits, TokenBucket(0, 0), now=0.0
+        )
         self.connection = Connection(
             hub,
-            hub.new_session_id(),
-            (TENANT, user_id),
+            session,
             "phone",
             outbound,
             lambda _: None,

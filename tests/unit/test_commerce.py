@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
+from math import inf
 from typing import Any
 
 import pytest
@@ -90,8 +91,15 @@ class RecordingHub:
 
     def appears(self, tenant: str, user_id: str, status: Presence | None) -> None: ...
 
-    def disconnect(self, tenant: str, user_id: str, code: Close) -> None:
+    def disconnect(
+        self, tenant: str, user_id: str, code: Close, *, issued_before: float = inf
+    ) -> int:
+        assert issued_before == inf
         self.disconnected.append((tenant, user_id, code))
+        return 1
+
+    def disconnect_token(self, tenant: str, token_id: str) -> int:
+        raise AssertionError("commerce revokes nothing")
 
     @property
     def types(self) -> list[type[Event]]:

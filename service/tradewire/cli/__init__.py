@@ -8,7 +8,7 @@ from tradewire.cli.migrate_store import migrate_store
 from tradewire.cli.serving import serve
 from tradewire.cli.settings import config
 from tradewire.cli.talking import chat, send, tail
-from tradewire.cli.tokens import token
+from tradewire.cli.tokens import revoke, token
 from tradewire.cli.verify import verify
 
 
@@ -21,5 +21,8 @@ def main() -> None:
     """The messaging backend of a marketplace: serve it, look after it, talk through it."""
 
 
-for command in (serve, chat, send, tail, token, config, doctor, migrate, migrate_store, verify):
+for command in (
+    *(serve, chat, send, tail, token, revoke),
+    *(config, doctor, migrate, migrate_store, verify),
+):
     main.add_command(command)

@@ -1,11 +1,17 @@
-"""`tradewire token`."""
+"""`tradewire token` and `revoke`."""
 
 import click
 
 from tradewire.cli.settings import data_option, effective, signing_secret
+from tradewire.cli.talking import run, url_option
+from tradewire.client import HttpClient
 from tradewire.config import Settings
 from tradewire.domain.caller import ROLES
 from tradewire.edge.auth import mint
+
+OPERATOR = "operator"
+"""Whom the token of a command speaks for that asks a server."""
+OPERATOR_TTL_S = 60
 
 
 def sign(
@@ -63,3 +69,30 @@ def token(user: str, roles: tuple[str, ...], ttl: int, tenant: str, data: str | 
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     click.echo(signed)
+
+
+@click.command()
+@url_option
+@click.option("--user", metavar="USER", help="Refuse all tokens that this user has now.")
+@click.option("--token-id", metavar="ID", help="Refuse one token, by its `jti`.")
+@click.option("--tenant", default="default", show_default=True, help="The tenant it belongs to.")
+@data_option
+def revoke(url: str, user: str | None, token_id: str | None, tenant: str, data: str | None) -> None:
+    """Refuse tokens from now on, on every node; sockets that have them are closed.
+
+    A user's later tokens are accepted again. It asks a running server, with a token signed as
+    `tradewire token` does it.
+    """
+    if (user is None) == (token_id is None):
+        raise click.UsageError("Give one of --user and --token-id.")
+    settings = effective(data_dir=data)
+    try:
+        own = sign(settings, OPERATOR, ttl_s=OPERATOR_TTL_S, roles=("service",), tenant=tenant)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    run(_revoke(url, own, {"user_id": user} if token_id is None else {"token_id": token_id}))
+
+
+async def _revoke(url: str, token: str, which: dict[str, str | None]) -> None:
+    async with HttpClient(url, token) as http:
+        await http.request("POST", "/v1/revocations", json=which)

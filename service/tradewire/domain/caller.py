@@ -7,10 +7,16 @@ ROLES = frozenset({"admin", "moderator", "service"})
 
 
 class Caller(Struct, frozen=True):
-    """A user whose token was verified; `expires_at` in seconds since 1970."""
+    """A user whose token was verified.
+
+    Attributes:
+        expires_at: seconds since 1970.
+        issued_at: seconds since 1970; 0 for a token that does not say.
+    """
 
     tenant: str
     user_id: str
     roles: frozenset[str]
     token_id: str | None
     expires_at: float
+    issued_at: float = 0.0

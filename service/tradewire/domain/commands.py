@@ -20,6 +20,7 @@ from tradewire.domain.types import (
     Role,
     Timestamp,
     Title,
+    TokenId,
 )
 
 RequestId = (
@@ -258,6 +259,13 @@ class UnblockUser(Command):
 
 class GetBlockedUsers(Command):
     """Whom the caller has blocked."""
+
+
+class Revoke(Command):
+    """Refuses the tokens that a user has now, or one token; for the roles admin and service."""
+
+    user_id: Name | None = None
+    token_id: TokenId | None = None
 
 
 class RefreshToken(Command):

@@ -18,6 +18,8 @@ Step = Literal[
     "changes of users",
     "blocks",
     "suspensions",
+    "revocations of users",
+    "revocations of tokens",
     "last seen",
     "products",
     "products shown",
@@ -160,6 +162,22 @@ class SuspensionSnapshot(Struct, frozen=True, gc=False):
     reason: str | None
 
 
+class UserRevocationSnapshot(Struct, frozen=True, gc=False):
+    """When the tokens of a user were revoked."""
+
+    tenant: str
+    user_id: str
+    revoked_at: int
+
+
+class TokenRevocationSnapshot(Struct, frozen=True, gc=False):
+    """When a token was revoked."""
+
+    tenant: str
+    token_id: str
+    revoked_at: int
+
+
 class LastSeenSnapshot(Struct, frozen=True, gc=False):
     """When a user was last there."""
 
@@ -218,6 +236,8 @@ Item = (
     | UserChangeSnapshot
     | BlockSnapshot
     | SuspensionSnapshot
+    | UserRevocationSnapshot
+    | TokenRevocationSnapshot
     | LastSeenSnapshot
     | ProductSnapshot
     | ShownProductSnapshot

@@ -18,6 +18,9 @@ _END = r"$(?!\n)"
 Name = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9._:@-]{{1,128}}{_END}")]
 """An id of the marketplace: user, device, listing, product, order, tenant."""
 
+TokenId = Annotated[str, Meta(pattern=rf"^[!-~]{{1,256}}{_END}")]
+"""The `jti` of a token: printable ASCII, for whoever issues tokens chooses it."""
+
 ConversationId = Annotated[
     str,
     Meta(pattern=rf"^[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}{_END}"),

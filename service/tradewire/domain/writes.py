@@ -244,10 +244,23 @@ class SetSuspension(Write, frozen=True):
     Result: None.
     """
 
+    change_id: int
     user_id: str
     suspended: bool
     until: int | None = None
     reason: str | None = None
+
+
+class Revoke(Write, frozen=True):
+    """Refuses the tokens of a user that were issued before the time of `change_id`, or else one
+    token by its id. Result: None.
+
+    A token that is refused stays so for limits.REVOCATION_DAYS at least.
+    """
+
+    change_id: int
+    user_id: str | None = None
+    token_id: str | None = None
 
 
 class SetLastSeen(Write, frozen=True):

@@ -15,7 +15,7 @@ import msgspec
 
 from tradewire.domain.caller import ROLES, Caller
 from tradewire.domain.errors import TokenExpired, Unauthenticated
-from tradewire.domain.types import SYSTEM, Name
+from tradewire.domain.types import SYSTEM, Name, TokenId
 from tradewire.edge.keys import Jwks, Key, PublicKey, public_key
 
 TOKEN_CHARACTERS = 8192
@@ -44,7 +44,8 @@ class _Claims(msgspec.Struct):
     nbf: float = 0
     tenant: Name = "default"
     roles: list[str] = []
-    jti: str | None = None
+    iat: Annotated[float, msgspec.Meta(ge=0, lt=1e11)] = 0
+    jti: TokenId | None = None
 
 
 class Authenticator:
@@ -147,7 +148,7 @@ class Authenticator:
         if now >= claims.exp + self._leeway_s:
             raise TokenExpired
         roles = ROLES.intersection(claims.roles)
-        return Caller(claims.tenant, claims.sub, roles, claims.jti, claims.exp)
+        return Caller(claims.tenant, claims.sub, roles, claims.jti, claims.exp, claims.iat)
 
 
 def mint(

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import structlog
 from msgspec import Struct
 
-from tradewire.domain.errors import Close, TradewireError
+from tradewire.domain.errors import TradewireError
 from tradewire.domain.events import Event, MemberAdded
 from tradewire.domain.ids import Clock
 from tradewire.domain.types import Presence
@@ -196,9 +196,13 @@ class ClusterHub(LocalHub):
     # --- telling ----------------------------------------------------------------------------------
 
     async def run(self, listener: Listener) -> None:
-        """For ever: tell the others, and see to it that they are heard."""
+        """For ever: tell the others, and hear them."""
         self._listener = listener
-        self._tasks.start("signs of life", self._look(), forever=True)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell(), name="telling")
+            group.create_task(self._look(), name="signs of life")
+
+    async def _tell(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -281,18 +285,6 @@ class ClusterHub(LocalHub):
         self._peers.clear()
         self._sequences.clear()
         self._miss(since)
-        # The users here are found under the new run from now on.
-        placed, self._placed = self._placed, set()
-        for user in placed:
-            self._tasks.start(f"place {user[1]}", self._place_anew(user))
-
-    async def _place_anew(self, user: Key) -> None:
-        try:
-            await self.placed(user)
-        except TradewireError as error:
-            _log.warning("a user's place is not known to other nodes", reason=str(error))
-            for connection in self.of_user(user):
-                connection.close(Close.RESTART)
 
     def _look_for_others(self, now: float) -> None:
         living = set(self._cluster.others.values())

@@ -86,7 +86,7 @@ class HttpApi:
 
     async def _admit(self, request: web.Request, command: type[Command] | None = None) -> Caller:
         caller = await self._authenticator.authenticate(bearer_token(request))
-        await self._service.blocks.check_suspension(caller)
+        await self._service.standing.check(caller)
         self._limiter(caller, command)
         return caller
 

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from math import inf
 from uuid import uuid4
 
+from tradewire.domain.caller import Caller
 from tradewire.domain.errors import Close
 from tradewire.domain.events import Event
 from tradewire.domain.types import Presence
 from tradewire.edge.outbound import Outbound
 from tradewire.protocol.frames import Encoded
+from tradewire.protocol.session import Session
 from tradewire.telemetry.metrics import Metrics
 
 RETRY_S = 0.02
@@ -22,35 +25,41 @@ class Connection:
 
     Attributes:
         user: (tenant, user_id).
+        caller: as the present token tells it.
         watched: whose presence it hears of.
         keys_fresh: whether rising keys of this session are known to be new.
         resume: tells it soon, once more, all that its user was to be told since an id.
     """
 
     __slots__ = (
-        "_close", "_hub", "device_id", "keys_fresh", "outbound", "resume", "session_id", "user",
+        "_close", "_hub", "_session", "device_id", "keys_fresh", "outbound", "resume", "session_id",
+        "user",
         "watched",
     )  # fmt: skip
 
     def __init__(
         self,
         hub: "LocalHub",
-        session_id: str,
-        user: Key,
+        session: Session,
         device_id: str,
         outbound: Outbound,
         close: Callable[[Close], None],
         resume: Callable[[int], None],
     ) -> None:
         self._hub = hub
-        self.session_id = session_id
-        self.user = user
+        self._session = session
+        self.session_id = session.session_id
+        self.user = (session.caller.tenant, session.caller.user_id)
         self.device_id = device_id
         self.outbound = outbound
         self.watched: tuple[Key, ...] = ()
         self.keys_fresh = True
         self._close = close
         self.resume = resume
+
+    @property
+    def caller(self) -> Caller:
+        return self._session.caller
 
     def watch(self, user_ids: Sequence[str]) -> None:
         """Events about just these users follow on this connection."""
@@ -176,6 +185,9 @@ class LocalHub:
         """A name for a connection that no other has."""
         return uuid4().hex
 
+    async def stop(self) -> None:
+        """Nothing is told any more."""
+
     async def placed(self, user: Key) -> None:
         """Wait until no other node is wrong about whether this user has connections here.
 
@@ -183,10 +195,35 @@ class LocalHub:
             Unavailable: the others cannot be told.
         """
 
-    def disconnect(self, tenant: str, user_id: str, code: Close) -> None:
+    def disconnect(
+        self, tenant: str, user_id: str, code: Close, *, issued_before: float = inf
+    ) -> int:
         """See ports.Hub."""
-        for connection in list(self.of_user((tenant, user_id))):
+        return self._turn_away(
+            [
+                connection
+                for connection in self.of_user((tenant, user_id))
+                if connection.caller.issued_at < issued_before
+            ],
+            code,
+        )
+
+    def disconnect_token(self, tenant: str, token_id: str) -> int:
+        """See ports.Hub."""
+        return self._turn_away(
+            [
+                connection
+                for connection in self
+                if connection.caller.token_id == token_id and connection.user[0] == tenant
+            ],
+            Close.UNAUTHENTICATED,
+        )
+
+    def _turn_away(self, connections: Sequence[Connection], code: Close) -> int:
+        for connection in connections:
+            self.leave(connection)
             connection.close(code)
+        return len(connections)
 
     def watch(self, connection: Connection, users: tuple[Key, ...]) -> None:
         """Let a connection hear of just these users."""

@@ -88,8 +88,7 @@ class ChatSocket:
         self._outbound = Outbound(transport, handshake.codec, batch=handshake.batch)
         self.connection = Connection(
             sockets.hub,
-            session_id,
-            (caller.tenant, caller.user_id),
+            self._session,
             handshake.device_id or session_id,
             self._outbound,
             self.close,
@@ -130,6 +129,8 @@ class ChatSocket:
             await self._read()
         except TimeoutError:
             self.close(Close.TOO_SLOW)
+        except Unauthenticated:
+            self.close(Close.UNAUTHENTICATED)
         except Blocked:
             self.close(Close.BLOCKED)
         except RateLimited:
@@ -180,7 +181,7 @@ class ChatSocket:
         cursor = hub.cursor
         await hub.placed(self.connection.user)
         # Once more now that the hub knows it: what was decided meanwhile could not close it.
-        await service.blocks.check_suspension(handshake.caller)
+        await service.standing.check(handshake.caller)
         self._sockets.admission.check_joined(handshake.caller)
         shown = (
             await service.inbox.first_page(handshake.caller, handshake.conversations)
@@ -347,7 +348,13 @@ class ChatSocket:
         caller = await self._sockets.authenticator.authenticate(command.token)
         if (caller.tenant, caller.user_id) != self.connection.user:
             raise Unauthenticated("The token is another user's.", field="token")
-        self._session.caller = caller
+        # Before it is checked: what is revoked meanwhile finds it here.
+        before, self._session.caller = self._session.caller, caller
+        try:
+            await self._sockets.service.standing.check(caller)
+        except TradewireError:
+            self._session.caller = before
+            raise
         self._arm_expiry()
         return TokenResult(timestamp(int(caller.expires_at * 1000)))
 

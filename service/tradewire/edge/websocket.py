@@ -53,7 +53,7 @@ class ChatSockets:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The handler of the route; raises TradewireError before the upgrade."""
         handshake = await Handshake.read(request, self.authenticator)
-        await self.service.blocks.check_suspension(handshake.caller)
+        await self.service.standing.check(handshake.caller)
         self.admission.check_connection(handshake.caller, handshake.device_id)
         try:
             socket = await ChatSocket.accept(self, request, handshake)

@@ -114,8 +114,9 @@ COMMANDS: tuple[commands.Command, ...] = (
     commands.BlockUser(id=25, user_id="mallory"),
     commands.UnblockUser(id=26, user_id="mallory"),
     commands.GetBlockedUsers(id=27),
-    commands.RefreshToken(id=28, token="eyJhbGciOi..."),  # noqa: S106 - of no use to anyone
-    commands.Ping(id=29),
+    commands.Revoke(id=28, user_id="mallory"),
+    commands.RefreshToken(id=29, token="eyJhbGciOi..."),  # noqa: S106 - of no use to anyone
+    commands.Ping(id=30),
 )
 
 RESULTS: tuple[Struct, ...] = (

@@ -51,6 +51,7 @@ RESULTS: dict[type[Command], type[Struct]] = {
     commands.BlockUser: results.Nothing,
     commands.UnblockUser: results.Nothing,
     commands.GetBlockedUsers: results.BlockedUsersResult,
+    commands.Revoke: results.Nothing,
     commands.RefreshToken: results.TokenResult,
     commands.Ping: results.PongResult,
 }
@@ -191,4 +192,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/blocks", commands.GetBlockedUsers),
     Route("PUT", BLOCK, commands.BlockUser),
     Route("DELETE", BLOCK, commands.UnblockUser),
+    Route("POST", "/v1/revocations", commands.Revoke),
 )

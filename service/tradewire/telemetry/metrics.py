@@ -189,6 +189,11 @@ class Metrics(Collector):
         self.consumer_lag = Gauge(
             "tradewire_consumer_lag", "Records in the partitions of this node that are not done."
         )
+        self.refusal_seconds = Histogram(
+            "tradewire_refusal_seconds",
+            "From a block on the platform or a revocation to the closing of its sockets here.",
+            SECONDS,
+        )
         self.http_requests = Counter(
             "tradewire_http_requests", "Requests answered.", ("method", "route", "status")
         )

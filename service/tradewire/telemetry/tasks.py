@@ -41,6 +41,11 @@ class Tasks:
         task.add_done_callback(partial(self._ended, forever))
         return task
 
+    async def finish(self, deadline_s: float) -> None:
+        """Wait until those that run now have ended, or the deadline."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=deadline_s)
+
     async def stop(self, deadline_s: float) -> bool:
         """Cancel all and wait for their end; False when some still run after the deadline."""
         self._stopping = True

@@ -1,11 +1,11 @@
-"""Blocks between users, and users blocked on the whole platform."""
+"""Blocks between users."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import BlockUser, GetBlockedUsers, UnblockUser
-from tradewire.domain.errors import Blocked, InvalidField
+from tradewire.domain.errors import InvalidField
 from tradewire.domain.events import UserBlocked
 from tradewire.domain.results import BlockedUsersResult, Nothing
 from tradewire.domain.writes import SetBlock
@@ -34,14 +34,6 @@ class Blocks:
         """GetBlockedUsers, by user id."""
         found = await self._context.store.people.blocked_by(caller.tenant, caller.user_id)
         return BlockedUsersResult([block.user_id for block in found])
-
-    async def check_suspension(self, caller: Caller) -> None:
-        """Raise Blocked while the caller is blocked on the platform."""
-        suspension = await self._context.suspensions.get((caller.tenant, caller.user_id))
-        if suspension is None:
-            return
-        if suspension.until is None or suspension.until > self._context.clock.now_ms():
-            raise Blocked("This user is blocked on the platform.")
 
     async def _set(self, caller: Caller, user_id: str, *, blocked: bool) -> None:
         change_id = self._context.clock.next_id()

@@ -32,7 +32,9 @@ class Context:
         access: by (tenant, conversation_id); None: no such conversation.
         blocks: by (tenant, user_id), users with a block between them, either way.
         suspensions: by (tenant, user_id).
-        caches: all of them by name.
+        revocations: by (tenant, user_id), when the user's tokens were revoked.
+        revoked_tokens: by (tenant, token id).
+        caches: those whose changes other nodes are told of, by name.
     """
 
     def __init__(
@@ -53,15 +55,15 @@ class Context:
             on_change=lambda key: hub.changed("blocks", *key),
         )
         self.suspensions: Cache[Key, Suspension | None] = Cache(
-            lambda key: store.people.suspension(*key),
-            CACHE_AGE_S,
-            on_change=lambda key: hub.changed("suspensions", *key),
+            lambda key: store.people.suspension(*key), CACHE_AGE_S
         )
-        self.caches: dict[str, Cache[Key, Any]] = {
-            "access": self.access,
-            "blocks": self.blocks,
-            "suspensions": self.suspensions,
-        }
+        self.revocations: Cache[Key, int | None] = Cache(
+            lambda key: store.people.revoked_at(*key), CACHE_AGE_S
+        )
+        self.revoked_tokens: Cache[Key, bool] = Cache(
+            lambda key: store.people.token_revoked(*key), CACHE_AGE_S
+        )
+        self.caches: dict[str, Cache[Key, Any]] = {"access": self.access, "blocks": self.blocks}
 
     async def member_access(self, tenant: str, user_id: str, conversation_id: str) -> Access:
         """A conversation that the user is a member of.

@@ -22,6 +22,7 @@ from tradewire.usecases.presence import Presence
 from tradewire.usecases.receipts import Receipts
 from tradewire.usecases.resume import Resume
 from tradewire.usecases.sending import Sending
+from tradewire.usecases.standing import Standing
 from tradewire.usecases.typing import Typing
 from tradewire.usecases.views import Views
 
@@ -43,10 +44,11 @@ class Service:
         self.presence = Presence(context)
         self.inbox = Inbox(context, views)
         self.resume = Resume(context, views)
-        self.blocks = Blocks(context)
+        self.standing = Standing(context)
         self.expiry = Expiry(context)
         self.neighbours = Neighbours(context, self.presence, self.typing)
         self._commerce = Commerce(context)
+        blocks = Blocks(context)
         conversations = Conversations(context, views, catalog_required=catalog_required)
         members = Members(context)
         messages = Messages(context, views)
@@ -77,9 +79,10 @@ class Service:
             commands.GetTypingIndicators: self.typing.get,
             commands.SetOnlineStatus: self.presence.set,
             commands.GetOnlineStatus: self.presence.get,
-            commands.BlockUser: self.blocks.block,
-            commands.UnblockUser: self.blocks.unblock,
-            commands.GetBlockedUsers: self.blocks.list,
+            commands.BlockUser: blocks.block,
+            commands.UnblockUser: blocks.unblock,
+            commands.GetBlockedUsers: blocks.list,
+            commands.Revoke: self.standing.revoke,
         }
 
     async def execute(
@@ -92,7 +95,7 @@ class Service:
                 `Unavailable`, it may have.
         """
         self.context.metrics.commands.add(labels=(type(command).__name__,))
-        await self.blocks.check_suspension(caller)
+        await self.standing.check(caller)
         if isinstance(command, commands.WatchPresence):
             return await self.presence.watch(caller, command, session)
         handler = self._handlers.get(type(command))

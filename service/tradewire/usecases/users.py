@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tradewire.domain.errors import Close, InvalidField
+from tradewire.domain.errors import InvalidField
 from tradewire.domain.events import UserBlocked
 from tradewire.domain.incoming import IncomingEvent, UserUnblocked
 from tradewire.domain.incoming import UserBlocked as BlockedEvent
 from tradewire.domain.writes import SetBlock, SetSuspension
+from tradewire.ports import Refusal
 from tradewire.usecases.context import Context
 from tradewire.usecases.moments import milliseconds
+from tradewire.usecases.refusals import take_effect
 
 
 class Users:
@@ -41,6 +43,7 @@ class Users:
             event,
             SetSuspension(
                 tenant=event.tenant,
+                change_id=self._context.clock.next_id(),
                 user_id=data.user_id,
                 suspended=True,
                 until=until,
@@ -52,7 +55,12 @@ class Users:
         """Take a block back; False for an event handled before."""
         if data.blocked_by is not None:
             return await self._set_block(event, data.blocked_by, data.user_id, blocked=False)
-        lift = SetSuspension(tenant=event.tenant, user_id=data.user_id, suspended=False)
+        lift = SetSuspension(
+            tenant=event.tenant,
+            change_id=self._context.clock.next_id(),
+            user_id=data.user_id,
+            suspended=False,
+        )
         return await self._suspend(event, lift)
 
     async def _set_block(
@@ -84,6 +92,7 @@ class Users:
             context.suspensions.drop((tenant, write.user_id))
             lasts = write.until is None or write.until > context.clock.now_ms()
             if write.suspended and lasts:
-                context.hub.disconnect(tenant, write.user_id, Close.BLOCKED)
+                refusal = Refusal(write.change_id, tenant, write.user_id, blocked=True)
+                take_effect(context, refusal)
 
         return bool(await context.commit(write, committed=committed, handles=(tenant, event.ce_id)))

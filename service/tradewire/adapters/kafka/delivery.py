@@ -1,26 +1,25 @@
 """The bus between nodes: a topic with a place for each node, which reads nothing else.
 
-Order and speed count here, not durability: a record that is lost is noticed by its number, and made
-up for from the store.
+Order and speed count here, not durability: a record that could not be sent in time is dropped. That
+is noticed by its number, and made up for from the store.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from tradewire.domain.errors import Unavailable
+from tradewire.adapters.kafka.connection import REQUEST_S, client_arguments, unavailable
+from tradewire.adapters.kafka.options import Options
+from tradewire.adapters.kafka.topics import DELIVERY
 from tradewire.ports import BUS_RECORD_BYTES
 from tradewire.telemetry.tasks import Tasks
 
 OPEN_S = 10.0
-SEND_S = 5.0
-"""A record that could not be sent for so long is dropped: its node resumes from the store."""
-
 CLOSE_S = 2.0
 READ_S = 1.0
 RETRY_S = 1.0
@@ -36,14 +35,12 @@ _log = structlog.get_logger(__name__)
 class KafkaBus:
     """See ports.Bus.
 
-    Args:
-        arguments: how clients reach Kafka.
-        topic: its partitions are the places of nodes; two nodes may share one.
+    The partitions of the topic are the places of nodes; two nodes may share one.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], topic: str, tasks: Tasks) -> None:
-        self._arguments = arguments
-        self._topic = topic
+    def __init__(self, options: Options, tasks: Tasks) -> None:
+        self._arguments = client_arguments(options)
+        self._topic = options.topic(DELIVERY.name)
         self._tasks = tasks
         self._producer: AIOKafkaProducer | None = None
         self._consumer: AIOKafkaConsumer | None = None
@@ -60,7 +57,7 @@ class KafkaBus:
                 await self._close_consumer()
                 await self._open_consumer(node, heard)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Kafka does not answer: {error}") from error
+            raise unavailable(error) from error
 
     def send(self, node: int, record: bytes) -> None:
         if self._bytes + len(record) > WAITING_BYTES:
@@ -82,12 +79,7 @@ class KafkaBus:
     async def _open_producer(self) -> None:
         if self._producer is not None:
             return
-        producer = AIOKafkaProducer(
-            **self._arguments,
-            acks=1,
-            request_timeout_ms=int(SEND_S * 1000),
-            max_batch_size=BATCH_BYTES,
-        )
+        producer = AIOKafkaProducer(**self._arguments, acks=1, max_batch_size=BATCH_BYTES)
         try:
             await producer.start()
             self._places = len(await producer.partitions_for(self._topic))
@@ -139,7 +131,7 @@ class KafkaBus:
             node, record = self._waiting.popleft()
             self._bytes -= len(record)
             try:
-                async with asyncio.timeout(SEND_S):
+                async with asyncio.timeout(REQUEST_S):
                     sent = await producer.send(self._topic, record, partition=node % self._places)
             except (KafkaError, TimeoutError) as error:
                 _log.warning("a record to another node is dropped", reason=str(error))

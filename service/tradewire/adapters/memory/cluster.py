@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 
+from tradewire.ports import Refusal
+
 User = tuple[str, str]
 
 
 class Cell:
-    """What its nodes share: which of them live, by number, and who is connected where."""
+    """What its nodes share: which of them live, by number, who is connected where, and who was
+    refused.
+    """
 
     def __init__(self) -> None:
         self.living: dict[int, int] = {}
         self.places: dict[User, set[int]] = {}
+        self.refusals: list[Refusal] = []
 
 
 class MemoryCluster:
@@ -34,4 +39,8 @@ class MemoryCluster:
 
     async def find(self, users: Iterable[User]) -> dict[User, frozenset[int]]:
         others = self.others.keys()
-        return {user: frozenset(self._cell.places.get(user, ()) & others) for user in users}
+        places = self._cell.places
+        return {user: frozenset(places.get(user, set()) & others) for user in users}
+
+    async def refusals(self, after: int) -> list[Refusal]:
+        return [refusal for refusal in self._cell.refusals if refusal.id > after]

@@ -210,6 +210,12 @@ class PeopleReads:
     async def suspension(self, tenant: str, user_id: str) -> Suspension | None:
         return self._find(tenant).suspensions.get(user_id)
 
+    async def revoked_at(self, tenant: str, user_id: str) -> int | None:
+        return self._find(tenant).user_revocations.get(user_id)
+
+    async def token_revoked(self, tenant: str, token_id: str) -> bool:
+        return token_id in self._find(tenant).token_revocations
+
     async def last_seen(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
         seen = self._find(tenant).last_seen
         return {user: seen[user] for user in user_ids if user in seen}

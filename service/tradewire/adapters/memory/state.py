@@ -58,4 +58,6 @@ class Tenant:
     orders: dict[str, tuple[OrderCard, str]] = field(default_factory=dict)
     blocks: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     suspensions: dict[str, Suspension] = field(default_factory=dict)
+    user_revocations: dict[str, int] = field(default_factory=dict)
+    token_revocations: set[str] = field(default_factory=set)
     last_seen: dict[str, int] = field(default_factory=dict)

@@ -265,6 +265,14 @@ def _set_suspension(tenant: Tenant, write: writes.SetSuspension) -> None:
         tenant.suspensions.pop(write.user_id, None)
 
 
+def _revoke(tenant: Tenant, write: writes.Revoke) -> None:
+    if write.user_id is not None:
+        before = tenant.user_revocations.get(write.user_id, 0)
+        tenant.user_revocations[write.user_id] = max(before, id_ms(write.change_id))
+    if write.token_id is not None:
+        tenant.token_revocations.add(write.token_id)
+
+
 def _set_last_seen(tenant: Tenant, write: writes.SetLastSeen) -> None:
     tenant.last_seen[write.user_id] = write.last_seen
 
@@ -313,5 +321,6 @@ _APPLIERS: dict[type[writes.Write], Callable[[Tenant, Any], Any]] = {
     writes.TouchProduct: _touch_product,
     writes.SetBlock: _set_block,
     writes.SetSuspension: _set_suspension,
+    writes.Revoke: _revoke,
     writes.SetLastSeen: _set_last_seen,
 }

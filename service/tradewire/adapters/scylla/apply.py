@@ -38,6 +38,7 @@ _APPLY: dict[type[writes.Write], Callable[[Draft, Any], Any]] = {
     writes.TouchProduct: commerce.touch_product,
     writes.SetBlock: commerce.set_block,
     writes.SetSuspension: commerce.set_suspension,
+    writes.Revoke: commerce.revoke,
     writes.SetLastSeen: commerce.set_last_seen,
 }
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from tradewire.adapters.scylla.draft import Draft
+from tradewire.adapters.scylla.layout import hour_of, marker_timestamp
 from tradewire.domain import rules
 from tradewire.domain.errors import NotFound
 from tradewire.domain.ids import id_at, id_ms
@@ -11,6 +12,7 @@ from tradewire.domain.writes import (
     OrderChanged,
     PutProduct,
     RetireProduct,
+    Revoke,
     SetBlock,
     SetLastSeen,
     SetOrderStatus,
@@ -89,15 +91,38 @@ def set_block(draft: Draft, write: SetBlock) -> bool:
 
 def set_suspension(draft: Draft, write: SetSuspension) -> None:
     """Apply a SetSuspension."""
-    timestamp = draft.timestamp(id_at(draft.now))
+    timestamp = draft.timestamp(write.change_id)
     row = (write.tenant, write.user_id, write.suspended, write.until, write.reason)
     draft.emit("SET_SUSPENSION", *row, timestamp)
+    if write.suspended:
+        _refuse(draft, write, None, blocked=True)
+
+
+def revoke(draft: Draft, write: Revoke) -> None:
+    """Apply a Revoke."""
+    # Whichever is written last, the newest counts.
+    revoked = (id_ms(write.change_id), marker_timestamp(write.change_id))
+    if write.user_id is not None:
+        draft.emit("REVOKE_USER", write.tenant, write.user_id, *revoked)
+    if write.token_id is not None:
+        draft.emit("REVOKE_TOKEN", write.tenant, write.token_id, *revoked)
+    _refuse(draft, write, write.token_id, blocked=False)
 
 
 def set_last_seen(draft: Draft, write: SetLastSeen) -> None:
     """Apply a SetLastSeen."""
     timestamp = draft.timestamp(write.event_id)
     draft.emit("SEE", write.tenant, write.user_id, write.last_seen, timestamp)
+
+
+def _refuse(
+    draft: Draft, write: SetSuspension | Revoke, token_id: str | None, *, blocked: bool
+) -> None:
+    """Have all nodes hear of it."""
+    at = write.change_id
+    refusal = (hour_of(id_ms(at)), at, write.tenant, write.user_id, token_id, blocked)
+    draft.newest = max(draft.newest, at)
+    draft.emit("ADD_REFUSAL", *refusal, draft.timestamp(at))
 
 
 def _product(draft: Draft, tenant: str, product_id: str) -> tuple[int, ProductCard | None] | None:

@@ -21,7 +21,7 @@ BATCH_BYTES = 32_768
 BATCH_ROWS = 128
 PARTITIONS_REMEMBERED = 200_000
 
-SPARSE = frozenset({"ADD_CONVERSATION"})
+SPARSE = frozenset({"ADD_CONVERSATION", "ADD_REFUSAL"})
 """Statements whose nulls are left unset: there is nothing that they would have to erase."""
 
 Mutation = tuple[str, tuple[Any, ...]]

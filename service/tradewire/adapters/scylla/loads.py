@@ -197,6 +197,7 @@ _NEEDS: dict[type[writes.Write], Needs] = {
     writes.TouchProduct: _cached_room,
     writes.SetBlock: _block,
     writes.SetSuspension: _nothing,
+    writes.Revoke: _nothing,
     writes.SetLastSeen: _nothing,
 }
 

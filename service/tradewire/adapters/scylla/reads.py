@@ -189,6 +189,13 @@ class PeopleReads:
         _, until, reason = row
         return Suspension(until, reason)
 
+    async def revoked_at(self, tenant: str, user_id: str) -> int | None:
+        row = await self._engine.row("USER_REVOCATION", tenant, user_id)
+        return None if row is None else row[0]
+
+    async def token_revoked(self, tenant: str, token_id: str) -> bool:
+        return await self._engine.row("TOKEN_REVOCATION", tenant, token_id) is not None
+
     async def last_seen(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
         users = list(dict.fromkeys(user_ids))
         rows = await all_of([self._engine.row("LAST_SEEN", tenant, user) for user in users])

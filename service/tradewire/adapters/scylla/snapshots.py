@@ -67,6 +67,8 @@ class SnapshotRows:
             snapshot.UserChangeSnapshot: self._user_change,
             snapshot.BlockSnapshot: self._block,
             snapshot.SuspensionSnapshot: self._suspension,
+            snapshot.UserRevocationSnapshot: self._user_revocation,
+            snapshot.TokenRevocationSnapshot: self._token_revocation,
             snapshot.LastSeenSnapshot: self._last_seen,
             snapshot.ProductSnapshot: self._product,
             snapshot.ShownProductSnapshot: self._shown_product,
@@ -205,6 +207,14 @@ class SnapshotRows:
     def _suspension(self, item: snapshot.SuspensionSnapshot) -> Rows:
         row = (item.tenant, item.user_id, True, item.until, item.reason)
         yield "SET_SUSPENSION", (*row, self._settled)
+
+    def _user_revocation(self, item: snapshot.UserRevocationSnapshot) -> Rows:
+        revoked = (item.revoked_at, item.revoked_at * 1000)
+        yield "REVOKE_USER", (item.tenant, item.user_id, *revoked)
+
+    def _token_revocation(self, item: snapshot.TokenRevocationSnapshot) -> Rows:
+        revoked = (item.revoked_at, item.revoked_at * 1000)
+        yield "REVOKE_TOKEN", (item.tenant, item.token_id, *revoked)
 
     def _last_seen(self, item: snapshot.LastSeenSnapshot) -> Rows:
         timestamp = min(item.at * 1000, self._settled)

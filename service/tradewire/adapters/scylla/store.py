@@ -12,6 +12,7 @@ import structlog
 from tradewire.adapters.scylla.draft import Memory
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.journal import OnGroup, ScyllaJournal
+from tradewire.adapters.scylla.nodes import Nodes, OnGone
 from tradewire.adapters.scylla.options import Options
 from tradewire.adapters.scylla.reads import (
     CatalogueReads,
@@ -50,6 +51,7 @@ class ScyllaStore:
         lease_s: how long a node may be silent before another one finishes its work.
         on_group: called after each commit group with its number of units and seconds.
         on_late: called with messages that became visible after younger ones.
+        on_gone: called with the number of each other node whose run has ended.
         on_failure: called when a task that must run for ever has failed: the node is of no use.
         relayed: the log is published: nodes tell one another 20 times a second, not with each
             renewal of a lease, up to where it is complete.
@@ -64,6 +66,7 @@ class ScyllaStore:
         lease_s: float = 10.0,
         on_group: OnGroup = _ignore,
         on_late: OnLate = _ignore,
+        on_gone: OnGone = _ignore,
         on_failure: Callable[[str, BaseException | None], None] = _ignore,
         relayed: bool = False,
     ) -> None:
@@ -84,6 +87,7 @@ class ScyllaStore:
         self.journal = ScyllaJournal(
             self.engine, cell, memory, clock, on_group, takeover.drop_retried, self._announce
         )
+        self.cluster = Nodes(self.engine, cell, clock, on_gone)
         self.conversations = ConversationReads(self.engine, rooms, now_ms)
         self.messages = MessageReads(self.engine, rooms, now_ms)
         self.people = PeopleReads(self.engine)
@@ -94,6 +98,7 @@ class ScyllaStore:
         try:
             await self.engine.open()
             await self._begin()
+            await self.cluster.look()
         except TradewireError as error:
             await self.engine.close()
             raise StoreError(f"The cluster does not answer: {error}") from error
@@ -104,6 +109,8 @@ class ScyllaStore:
         self._tasks.start("lease", self._live(), forever=True)
         self._tasks.start("horizon", self._tell_horizon(), forever=True)
         self._tasks.start("takeover", self._watch(), forever=True)
+        self._tasks.start("nodes", self.cluster.watch(), forever=True)
+        self._tasks.start("sessions", self.cluster.renew(), forever=True)
 
     async def close(self) -> None:
         try:
@@ -132,6 +139,7 @@ class ScyllaStore:
     async def _begin(self) -> None:
         run = await Run.begin(self.engine, self._cell, self._clock, self._owner, self._lease_s)
         self.journal.begin(run, await newest_batch(self.engine, self._cell))
+        self.cluster.begin(run)
         self._run = run
 
     async def _end(self, run: Run) -> None:

@@ -12,6 +12,7 @@ from tradewire.domain.writes import (
     OrderChanged,
     PutProduct,
     RetireProduct,
+    Revoke,
     SetBlock,
     SetLastSeen,
     SetOrderStatus,
@@ -101,6 +102,15 @@ def set_suspension(session: WriteSession, write: SetSuspension) -> None:
         session.database.execute(sql.SUSPEND, (*user, write.until, write.reason))
     else:
         session.database.execute(sql.LIFT_SUSPENSION, user)
+
+
+def revoke(session: WriteSession, write: Revoke) -> None:
+    """Apply a Revoke."""
+    at = id_ms(write.change_id)
+    if write.user_id is not None:
+        session.database.execute(sql.REVOKE_USER, (write.tenant, write.user_id, at))
+    if write.token_id is not None:
+        session.database.execute(sql.REVOKE_TOKEN, (write.tenant, write.token_id, at))
 
 
 def set_last_seen(session: WriteSession, write: SetLastSeen) -> None:

@@ -119,6 +119,12 @@ TABLES: dict[Step, Table] = {
     "suspensions": _plain(
         "suspensions", _TENANT_USER, "until, reason", snapshot.SuspensionSnapshot
     ),
+    "revocations of users": _plain(
+        "user_revocations", _TENANT_USER, "revoked_at", snapshot.UserRevocationSnapshot
+    ),
+    "revocations of tokens": _plain(
+        "token_revocations", ("tenant", "token_id"), "revoked_at", snapshot.TokenRevocationSnapshot
+    ),
     "last seen": _plain("last_seen", _TENANT_USER, "at", snapshot.LastSeenSnapshot),
     "products": _plain(
         "products", ("tenant", "product_id"), "version, card", snapshot.ProductSnapshot

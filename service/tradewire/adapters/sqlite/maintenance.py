@@ -14,7 +14,7 @@ from tradewire.adapters.sqlite.journal import SqliteJournal
 from tradewire.adapters.sqlite.keys import DAY_MS
 from tradewire.adapters.sqlite.relay import relay_cursor
 from tradewire.domain.ids import id_at
-from tradewire.domain.limits import CHANGES_DAYS
+from tradewire.domain.limits import CHANGES_DAYS, REVOCATION_DAYS
 
 CHECKPOINT_S = 0.25
 """Small and often: every 2 s, the disk was busy for long enough to hold up commits by 40 ms."""
@@ -112,6 +112,7 @@ class Maintenance:
             (sql.SWEEP_CHANGES, changes),
             (sql.SWEEP_USER_CHANGES, changes),
             (sql.SWEEP_HANDLED, now - HANDLED_DAYS * DAY_MS),
+            (sql.SWEEP_TOKEN_REVOCATIONS, now - REVOCATION_DAYS * DAY_MS),
             (sql.SWEEP_OUTBOX, self._oldest_event(now)),
         ):
             self._remove(statement, before)

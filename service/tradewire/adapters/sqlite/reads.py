@@ -179,6 +179,19 @@ class PeopleReads:
 
         return await self._read(job)
 
+    async def revoked_at(self, tenant: str, user_id: str) -> int | None:
+        def job(database: Database) -> int | None:
+            row = database.execute(sql.USER_REVOCATION, (tenant, user_id)).fetchone()
+            return row[0] if row else None
+
+        return await self._read(job)
+
+    async def token_revoked(self, tenant: str, token_id: str) -> bool:
+        found = (tenant, token_id)
+        return await self._read(
+            lambda database: database.execute(sql.TOKEN_REVOCATION, found).fetchone() is not None
+        )
+
     async def last_seen(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
         asked = (tenant, _encode(user_ids).decode())
         return await self._read(lambda database: dict(database.execute(sql.LAST_SEEN, asked)))

@@ -180,6 +180,20 @@ CREATE TABLE suspensions (
     reason TEXT,
     PRIMARY KEY (tenant, user_id)
 ) STRICT, WITHOUT ROWID;
+-- Times in ms since 1970: older tokens of the user are refused, or that one token.
+CREATE TABLE user_revocations (
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    revoked_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE token_revocations (
+    tenant TEXT NOT NULL,
+    token_id TEXT NOT NULL,
+    revoked_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, token_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX token_revocations_by_age ON token_revocations (revoked_at);
 CREATE TABLE last_seen (
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,

@@ -160,6 +160,18 @@ UNION SELECT user_id FROM blocks WHERE tenant = :tenant AND blocked_id = :user_i
 SUSPEND = "INSERT OR REPLACE INTO suspensions (tenant, user_id, until, reason) VALUES (?, ?, ?, ?)"
 LIFT_SUSPENSION = "DELETE FROM suspensions WHERE tenant = ? AND user_id = ?"
 SUSPENSION = "SELECT until, reason FROM suspensions WHERE tenant = ? AND user_id = ?"
+REVOKE_USER = """
+INSERT INTO user_revocations (tenant, user_id, revoked_at) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at)
+"""
+REVOKE_TOKEN = """
+INSERT INTO token_revocations (tenant, token_id, revoked_at) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at)
+"""  # noqa: S105 - a statement
+USER_REVOCATION = "SELECT revoked_at FROM user_revocations WHERE tenant = ? AND user_id = ?"
+TOKEN_REVOCATION = """
+SELECT 1 FROM token_revocations WHERE tenant = ? AND token_id = ?
+"""  # noqa: S105 - a statement
 SEE = "INSERT OR REPLACE INTO last_seen (tenant, user_id, at) VALUES (?, ?, ?)"
 LAST_SEEN = """
 SELECT user_id, at FROM last_seen
@@ -376,6 +388,10 @@ SWEEP_HANDLED = """
 DELETE FROM handled WHERE (tenant, ce_id) IN (
     SELECT tenant, ce_id FROM handled WHERE handled_at < ? LIMIT ?)
 """
+SWEEP_TOKEN_REVOCATIONS = """
+DELETE FROM token_revocations WHERE (tenant, token_id) IN (
+    SELECT tenant, token_id FROM token_revocations WHERE revoked_at < ? LIMIT ?)
+"""  # noqa: S105 - a statement
 # The last row stays: it tells the newest id.
 SWEEP_OUTBOX = """
 DELETE FROM outbox WHERE last_id IN (

@@ -4,6 +4,7 @@ import pytest
 
 from tradewire.domain import writes
 from tradewire.domain.errors import NotFound
+from tradewire.domain.ids import id_ms
 from tradewire.domain.types import StatusChange
 from tradewire.ports import Block, Suspension
 from tradewire.testing.store_contract.shop import Shop
@@ -136,6 +137,7 @@ class CommerceContract:
             await shop.write(
                 writes.SetSuspension(
                     tenant=shop.tenant,
+                    change_id=shop.ids.next_id(),
                     user_id="alice",
                     suspended=suspended,
                     **given,  # type: ignore[arg-type]
@@ -151,6 +153,31 @@ class CommerceContract:
         await suspend(False)
         assert await people.suspension(shop.tenant, "alice") is None
 
+    async def test_the_tokens_of_a_user_are_revoked_as_of_the_last_time(self, shop: Shop) -> None:
+        people, first = shop.store.people, shop.ids.next_id()
+        assert await people.revoked_at(shop.tenant, "alice") is None
+        shop.time.advance(1_500)
+        last = await self._revoke(shop, user_id="alice")
+        assert await people.revoked_at(shop.tenant, "alice") == id_ms(last)
+        again = writes.Revoke(tenant=shop.tenant, change_id=first, user_id="alice")
+        await shop.write(again)
+        assert await people.revoked_at(shop.tenant, "alice") == id_ms(last)
+        shop.time.advance(1_500)
+        last = await self._revoke(shop, user_id="alice")
+        assert await people.revoked_at(shop.tenant, "alice") == id_ms(last)
+        assert await people.revoked_at(shop.tenant, "bob") is None
+        assert await people.revoked_at(shop.elsewhere, "alice") is None
+
+    async def test_a_token_is_revoked_by_its_id(self, shop: Shop) -> None:
+        people = shop.store.people
+        assert not await people.token_revoked(shop.tenant, "t-1")
+        for _ in range(2):
+            await self._revoke(shop, token_id="t-1")  # noqa: S106 - it names one
+            assert await people.token_revoked(shop.tenant, "t-1")
+        assert not await people.token_revoked(shop.tenant, "t-2")
+        assert not await people.token_revoked(shop.elsewhere, "t-1")
+        assert await people.revoked_at(shop.tenant, "t-1") is None
+
     async def test_last_seen(self, shop: Shop) -> None:
         for user, at in (("alice", 5_000), ("bob", 7_000), ("alice", 9_000)):
             write = writes.SetLastSeen(
@@ -165,6 +192,17 @@ class CommerceContract:
         asked = ["bob", "alice", "carol"]
         assert await people.last_seen(shop.tenant, asked) == {"alice": 9_000, "bob": 7_000}
         assert await people.last_seen(shop.elsewhere, asked) == {}
+
+    async def _revoke(
+        self, shop: Shop, *, user_id: str | None = None, token_id: str | None = None
+    ) -> int:
+        change_id = shop.ids.next_id()
+        await shop.write(
+            writes.Revoke(
+                tenant=shop.tenant, change_id=change_id, user_id=user_id, token_id=token_id
+            )
+        )
+        return change_id
 
     async def _put(self, shop: Shop, version: int) -> bool:
         write = writes.PutProduct(tenant=shop.tenant, product=shop.product(version))

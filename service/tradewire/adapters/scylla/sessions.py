@@ -1,0 +1,124 @@
+"""Which users have connections on which nodes: a row for each user and run.
+
+What is written has rising timestamps, in the order of the calls: a removal that arrives late hides
+no row that was written after it. Rows expire, so those of users who stay are written again.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from tradewire.adapters.scylla.engine import Engine
+from tradewire.adapters.scylla.layout import Timestamps
+from tradewire.adapters.scylla.runs import Run
+from tradewire.domain.errors import Unavailable
+from tradewire.domain.ids import Clock, id_at
+from tradewire.ports import ROUTE_AGE_S
+
+RENEWED_S = 3_600.0
+"""How old a row may be; the table's time to live is four times that."""
+
+NEVER = float("-inf")
+CHUNK = 500
+"""Rows that are renewed at once."""
+
+Key = tuple[str, str]
+"""A tenant and a user id."""
+
+
+class Here(Struct):
+    """A user who is connected here; `written`: when the row was written for this run, in seconds of
+    the monotonic clock.
+    """
+
+    written: float = NEVER
+
+
+class Sessions:
+    """The rows of this node, and reads of those of all."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._timestamps = Timestamps()
+        self._run: Run | None = None
+        self._here: dict[Key, Here] = {}
+        self._reads: OrderedDict[Key, tuple[float, asyncio.Task[list[int]]]] = OrderedDict()
+
+    def begin(self, run: Run) -> None:
+        """Another run: `renew` writes all rows for it."""
+        self._run = run
+        for here in self._here.values():
+            here.written = NEVER
+
+    async def join(self, user: Key) -> None:
+        """Add a user. Raises Unavailable when it is not there yet; `renew` tries again."""
+        here = self._here[user] = Here()
+        if self._run is None or not self._run.alive:
+            raise Unavailable
+        await self._write(self._run, {user: here})
+
+    async def leave(self, user: Key) -> None:
+        """Remove a user. Raises Unavailable when it may still be there; then it expires."""
+        self._here.pop(user, None)
+        if self._run is not None:
+            await self._engine.rows("REMOVE_SESSION", self._timestamp(), *user, self._run.run)
+
+    async def renew(self) -> None:
+        """Write the rows that are not there, or about to grow old.
+
+        Raises:
+            Unavailable, Overloaded: some were not written; do it again.
+        """
+        run, oldest = self._run, time.monotonic() - RENEWED_S
+        if run is None or not run.alive:
+            return
+        due = [user for user, here in self._here.items() if here.written < oldest]
+        for start in range(0, len(due), CHUNK):
+            users = due[start : start + CHUNK]
+            await self._write(run, {u: self._here[u] for u in users if u in self._here})
+
+    async def find(self, users: Iterable[Key]) -> dict[Key, list[int]]:
+        """The runs that have, or had, connections of each user; known for ROUTE_AGE_S at most."""
+        reads = {user: self._read(user) for user in users}
+        pending = [read for read in reads.values() if not read.done()]
+        if pending:
+            await asyncio.wait(pending)
+        return {user: read.result() for user, read in reads.items()}
+
+    async def _write(self, run: Run, users: dict[Key, Here]) -> None:
+        asked = time.monotonic()
+        await self._engine.write(
+            [("ADD_SESSION", (*user, run.run, self._timestamp())) for user in users]
+        )
+        if run is self._run:
+            for here in users.values():
+                here.written = asked
+
+    def _timestamp(self) -> int:
+        return self._timestamps.after(id_at(self._clock.now_ms()))
+
+    def _read(self, user: Key) -> "asyncio.Task[list[int]]":
+        """The runs of a user: a read that is young enough, whoever began it, or a new one."""
+        now = time.monotonic()
+        while self._reads and next(iter(self._reads.values()))[0] <= now - ROUTE_AGE_S:
+            self._reads.popitem(last=False)
+        known = self._reads.get(user)
+        if known is not None:
+            return known[1]
+        read = asyncio.create_task(self._runs(user), name="sessions")
+        read.add_done_callback(lambda done: self._forget_failed(user, done))
+        self._reads[user] = (now, read)
+        return read
+
+    async def _runs(self, user: Key) -> list[int]:
+        return [run for (run,) in await self._engine.rows("SESSIONS", *user)]
+
+    def _forget_failed(self, user: Key, read: "asyncio.Task[list[int]]") -> None:
+        if read.cancelled() or read.exception() is not None:
+            known = self._reads.get(user)
+            if known is not None and known[1] is read:
+                del self._reads[user]
