@@ -513,9 +513,9 @@ class Hub(Neighbours, Protocol):
 
     def doubt_keys(self, session_id: str) -> Awaitable[None] | None:
         """A key of this session came by another way: its client has given it up and retries, while
-        frames of it may still be unread, here or on another node. Its keys are looked up from now
-        on; in the second case that is so when the result has been awaited, and what the other node
-        had begun to store by then can be found.
+        frames of it may still be unread. If it is one of this node, its keys are looked up from now
+        on. Whatever other nodes have begun to store under its keys can be found when the result has
+        been awaited, and if it is one of theirs, it has ended; None: that is so already.
         """
 
     def connected(self, tenant: str, user_id: str) -> bool:

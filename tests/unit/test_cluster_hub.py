@@ -20,6 +20,7 @@ from tradewire.domain.commands import (
     SendMessage,
     SetTypingIndicator,
 )
+from tradewire.domain.errors import Close
 from tradewire.domain.events import Reconnect
 from tradewire.domain.ids import Clock
 from tradewire.edge import cluster
@@ -59,6 +60,7 @@ class Socket:
     def __init__(self, hub: ClusterHub, user_id: str) -> None:
         self.told: list[dict[str, Any]] = []
         self.resumed: list[int] = []
+        self.closed: list[Close] = []
         codec = CODECS["chat.v1.json"]
         outbound = Outbound(self, codec, batch=False)
         limits = Limits(0, 0)
@@ -70,7 +72,7 @@ class Socket:
             session,
             "phone",
             outbound,
-            lambda _: None,
+            self.closed.append,
             self.resumed.append,
         )
         outbound.release(Reconnect(after_ms=0))
@@ -126,6 +128,15 @@ class Node:
     async def send(self, user_id: str, room: str, key: str | None = None) -> Any:
         command = SendMessage(conversation_id=room, text="hello", key=key)
         return await self.service.sending.send(caller(user_id), command)
+
+    async def send_first(self, user_id: str, room: str, key: str) -> Any:
+        """Send as the session does that minted the key."""
+        command = SendMessage(conversation_id=room, text="hello", key=key)
+        sending = self.service.sending
+        admission = await sending.prepare(caller(user_id), command, fresh=True)
+        stored = asyncio.get_running_loop().create_future()
+        sending.append(caller(user_id), command, admission, stored.set_result, fresh=True)
+        return await stored
 
     async def die(self) -> None:
         await self.tasks.stop(DEADLINE_S)
@@ -289,11 +300,23 @@ async def test_a_retry_on_another_node_waits_for_what_the_first_had_begun(
     alice = await one.connect("alice")
     room = await room_of(one, "alice", "bob")
     key = f"{alice.connection.session_id}:1"
-    first = asyncio.create_task(one.send("alice", room, key))
+    first = asyncio.create_task(one.send_first("alice", room, key))
     second = await two.send("alice", room, key)
     assert second.duplicate
     assert second.message.message_id == (await first).message.message_id
-    assert not alice.connection.keys_fresh
+    assert alice.closed == [Close.RESTART]
+
+
+async def test_two_nodes_that_retry_a_key_at_once_store_it_once(nodes: list[Node]) -> None:
+    one, two, three = nodes
+    alice = await one.connect("alice")
+    room = await room_of(one, "alice", "bob")
+    for number in range(20):
+        key = f"{alice.connection.session_id}:{number}"
+        for node in nodes:
+            node.hub._settled.clear()
+        results = await asyncio.gather(two.send("alice", room, key), three.send("alice", room, key))
+        assert sorted(result.duplicate for result in results) == [False, True]
 
 
 async def test_a_node_that_does_not_answer_for_its_session_is_not_waited_for_for_ever(

@@ -11,6 +11,7 @@ for by resuming connections from the store, which is where everything durable is
 
 import asyncio
 import itertools
+import re
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol, cast
 from weakref import WeakValueDictionary
@@ -18,7 +19,7 @@ from weakref import WeakValueDictionary
 import structlog
 from msgspec import Struct
 
-from tradewire.domain.errors import TradewireError
+from tradewire.domain.errors import Close, TradewireError
 from tradewire.domain.events import Event, MemberAdded
 from tradewire.domain.ids import Clock
 from tradewire.domain.types import Presence
@@ -43,6 +44,9 @@ been refused by then, for having taken too long."""
 
 SESSIONS_SETTLED = 10_000
 ITEMS_WAITING = 50_000
+
+_SESSION = re.compile(r"[0-9a-f]+-[0-9a-f]{32}")
+"""A session of a node: its run, and a number at random. For other keys nobody is asked."""
 
 _log = structlog.get_logger(__name__)
 
@@ -84,6 +88,13 @@ class Peer(Struct):
     ended: bool = False
 
 
+class Settling(Struct):
+    """A session whose sends are being settled. `contested`: the others are to be asked, again."""
+
+    task: asyncio.Task[None] | None = None
+    contested: bool = True
+
+
 class ClusterHub(LocalHub):
     """The hub of one node among several. `run` it for as long as the node lives."""
 
@@ -114,7 +125,7 @@ class ClusterHub(LocalHub):
         self._placing: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._doubts: dict[int, asyncio.Future[None]] = {}
-        self._settling: dict[str, asyncio.Task[None]] = {}
+        self._settling: dict[str, Settling] = {}
         self._settled: dict[str, None] = {}
 
     # --- ports.Hub --------------------------------------------------------------------------------
@@ -142,16 +153,14 @@ class ClusterHub(LocalHub):
 
     def doubt_keys(self, session_id: str) -> Awaitable[None] | None:
         super().doubt_keys(session_id)
-        run = _run_of(session_id)
-        if session_id in self._settled or run is None:
+        if session_id in self._settled or not _SESSION.fullmatch(session_id):
             return None
         settling = self._settling.get(session_id)
-        for node, living in self._cluster.others.items():
-            if settling is None and living == run:
-                settle = self._settle(node, run, session_id)
-                settling = self._tasks.start(f"settle {session_id}", settle)
-                self._settling[session_id] = settling
-        return settling
+        if settling is None and self._cluster.others:
+            settling = self._settling[session_id] = Settling()
+            settle = self._settle(session_id, settling)
+            settling.task = self._tasks.start(f"settle {session_id}", settle)
+        return settling.task if settling is not None else None
 
     async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
         found = await self._cluster.find((tenant, user_id) for user_id in user_ids)
@@ -353,7 +362,7 @@ class ClusterHub(LocalHub):
             case nodes.Changed(cache, tenant, key):
                 self._listener.forget(cache, tenant, key)
             case nodes.Doubt(session_id, number):
-                super().doubt_keys(session_id)
+                self._end_session(session_id, run)
                 self._tasks.start(f"answer {number}", self._answer(sender, run, number))
             case nodes.Settled(number):
                 if (doubt := self._doubts.get(number)) is not None and not doubt.done():
@@ -369,20 +378,47 @@ class ClusterHub(LocalHub):
 
     # --- keys -------------------------------------------------------------------------------------
 
-    async def _settle(self, node: int, run: int, session_id: str) -> None:
+    async def _settle(self, session_id: str, settling: "Settling") -> None:
+        """Have every other node end the session and finish its sends, or time run out.
+
+        Of two nodes that ask each other at once, the older asks again: it finds what the younger
+        has stored.
+        """
+        try:
+            async with asyncio.timeout(SETTLED_S):
+                while settling.contested:
+                    settling.contested = False
+                    await asyncio.gather(
+                        *(self._ask(*other, session_id) for other in self._cluster.others.items())
+                    )
+        except TimeoutError:
+            _log.warning("a node does not answer for a session", session=session_id)
+        finally:
+            del self._settling[session_id]
+        self._settled[session_id] = None
+        if len(self._settled) > SESSIONS_SETTLED:
+            del self._settled[next(iter(self._settled))]
+
+    async def _ask(self, node: int, run: int, session_id: str) -> None:
         number = next(self._numbers)
         doubt = self._doubts[number] = asyncio.get_running_loop().create_future()
         try:
             self._send(node, run, [nodes.encode(nodes.Doubt(session_id, number))])
-            async with asyncio.timeout(SETTLED_S):
-                await doubt
-        except TimeoutError:
-            _log.warning("another node does not answer for its session", node=node)
+            await doubt
         finally:
-            del self._doubts[number], self._settling[session_id]
-        self._settled[session_id] = None
-        if len(self._settled) > SESSIONS_SETTLED:
-            del self._settled[next(iter(self._settled))]
+            del self._doubts[number]
+
+    def _end_session(self, session_id: str, asking: int) -> None:
+        """Its client goes on elsewhere: what it has sent here and was not read yet must not be
+        stored any more, and another session with its keys has to ask again.
+        """
+        self._settled.pop(session_id, None)
+        settling = self._settling.get(session_id)
+        if settling is not None and asking > self._cluster.run:
+            settling.contested = True
+        connection = self._by_session.get(session_id)
+        if connection is not None:
+            connection.close(Close.RESTART)
 
     async def _answer(self, node: int, run: int, number: int) -> None:
         assert self._listener is not None
@@ -392,15 +428,6 @@ class ClusterHub(LocalHub):
             _log.warning("a session is not settled", reason=str(error))
             return
         self._send(node, run, [nodes.encode(nodes.Settled(number))])
-
-
-def _run_of(session_id: str) -> int | None:
-    """The run of the node that the session is of."""
-    run, dash, _ = session_id.partition("-")
-    try:
-        return int(run, 16) if dash else None
-    except ValueError:
-        return None
 
 
 def _nodes_for(

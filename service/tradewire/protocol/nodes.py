@@ -75,8 +75,8 @@ class Changed(Item):
 
 
 class Doubt(Item):
-    """A key of this session came by another way; answered by `Settled` with the same number, when
-    no send of the session is under way any more.
+    """A key of this session came by another way: the session is over. Answered by `Settled` with
+    the same number, when no send of it is under way any more.
     """
 
     session_id: str

@@ -72,8 +72,6 @@ class Sending:
         Raises:
             NotFound: the conversation, or what the message refers to, is not there.
         """
-        if not fresh and (doubted := self._doubt_keys(command)) is not None:
-            await doubted
         access = await self._context.allow(caller, command.conversation_id, "send")
         if command.reply_to is not None:
             target = (command.conversation_id, int(command.reply_to))
@@ -81,6 +79,9 @@ class Sending:
                 raise NotFound("The message that this replies to is not here.", field="reply_to")
         card = await self._referred(caller, command)
         blocked = await self._context.blocks.get((caller.tenant, caller.user_id))
+        # At last, for what another node stores meanwhile under this key must be found.
+        while not fresh and (doubted := self._doubt_keys(command)) is not None:
+            await doubted
         return Admission(access, blocked, card)
 
     async def send(self, caller: Caller, command: SendMessage) -> MessageResult:
