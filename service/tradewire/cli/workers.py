@@ -106,7 +106,9 @@ class Workers:
 
     def _ended(self, process: SpawnProcess) -> None:
         if self._stopping or not self._announced:
-            self._code = self._code or abs(process.exitcode or 0)
+            # One that had not begun to serve is ended by the signal itself.
+            if process.exitcode != -signal.SIGTERM:
+                self._code = self._code or abs(process.exitcode or 0)
             self._stop(signal.SIGTERM)
             return
         _log.error("a worker ended; another takes its place", pid=process.pid)
