@@ -109,7 +109,8 @@ class Workers:
             # One that had not begun to serve is ended by the signal itself.
             if process.exitcode != -signal.SIGTERM:
                 self._code = self._code or abs(process.exitcode or 0)
-            self._stop(signal.SIGTERM)
+            if not self._stopping:
+                self._stop(signal.SIGTERM)
             return
         _log.error("a worker ended; another takes its place", pid=process.pid)
         time.sleep(AGAIN_S)
