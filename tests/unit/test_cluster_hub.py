@@ -220,6 +220,17 @@ async def test_lost_records_are_made_up_for_from_the_store(nodes: list[Node], wi
     assert bob.resumed[0] < sent.message.id
 
 
+async def test_while_a_node_is_not_heard_its_messages_are_read_from_the_store_again_and_again(
+    nodes: list[Node], wire: Wire
+) -> None:
+    bob = await nodes[1].connect("bob")
+    await until(lambda: bob.resumed)
+    bob.resumed.clear()
+    wire.lossy = True
+    await until(lambda: len(bob.resumed) >= 3)
+    assert bob.resumed == sorted(bob.resumed)
+
+
 async def test_a_node_that_died_is_made_up_for(nodes: list[Node]) -> None:
     one, two, _ = nodes
     bob = await two.connect("bob")

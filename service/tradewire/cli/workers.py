@@ -87,7 +87,9 @@ class Workers:
             self._settings = structs.replace(self._settings, port=reserved.getsockname()[1])
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            self._workers = [self._start() for _ in range(self._settings.workers)]
+            for _ in range(self._settings.workers):
+                if not self._stopping:
+                    self._workers.append(self._start())
             while self._workers:
                 wait([each for worker in self._workers for each in worker.watched])
                 self._look(on_ready)

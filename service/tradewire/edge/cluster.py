@@ -6,7 +6,8 @@ for by resuming connections from the store, which is where everything durable is
 
 - who has just come to a node is resumed once more when every other node can know of it;
 - envelopes are numbered: when some are missing, or a node has died, all connections here are
-  resumed from the last envelope that came.
+  resumed from the last envelope that came. While a node is not heard this is done again and again:
+  a client that has seen a younger message resumes from 10 s before that, and no further.
 """
 
 import asyncio
@@ -33,7 +34,9 @@ TURN_S = 0.5
 """How often a node gives a sign of life, and looks for those of the others."""
 
 SILENT_S = 3.0
-"""A living node that is not heard for so long makes what is cached doubtful."""
+"""A living node that is not heard for so long makes what is cached doubtful, and each time as long
+again what it may have told is read from the store.
+"""
 
 SEEN_BY_ALL_S = 2 * ROUTE_AGE_S + TURN_S
 """When all others know that a user is here: the age of what they know of nodes and of users."""
@@ -75,8 +78,9 @@ class Peer(Struct):
 
     Attributes:
         sequence: the number of its last envelope.
-        at: an id of the moment of that envelope, or of the node's first sight.
-        heard: when that was, in seconds of the loop.
+        at: an id: what it told up to that moment has come, or was read from the store.
+        heard: when it was heard last, or seen first, in seconds of the loop.
+        made_up: when what it may have told was read from the store last.
         listed: whether it was known to live.
         ended: whether it said that it ends.
     """
@@ -84,6 +88,7 @@ class Peer(Struct):
     sequence: int
     at: int
     heard: float
+    made_up: float = 0.0
     listed: bool = False
     ended: bool = False
 
@@ -306,9 +311,14 @@ class ClusterHub(LocalHub):
                 self._sequences.pop(run, None)
                 if not peer.ended:
                     self._miss(peer.at)
-        doubtful = any(
-            now - peer.heard > SILENT_S and not peer.ended for peer in self._peers.values()
-        )
+        silent = [
+            peer for peer in self._peers.values() if now - peer.heard > SILENT_S and not peer.ended
+        ]
+        for peer in silent:
+            if now - peer.made_up > SILENT_S:
+                self._miss(peer.at)
+                peer.at, peer.made_up = self._clock.next_id(), now
+        doubtful = bool(silent)
         if doubtful != self._doubtful:
             self._doubtful = doubtful
             _log.warning("other nodes are not heard" if doubtful else "other nodes are heard again")

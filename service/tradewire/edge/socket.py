@@ -28,6 +28,7 @@ from tradewire.edge.hub import Connection
 from tradewire.edge.outbound import Outbound
 from tradewire.protocol.frames import Malformed
 from tradewire.protocol.session import HEARTBEAT_S, SILENCE_S, Session
+from tradewire.usecases.resume import Backlog
 from tradewire.usecases.sending import Admission
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class ChatSocket:
     """
 
     __slots__ = (
-        "_closed", "_closing", "_ended", "_expiry", "_handshake", "_idle", "_next", "_outbound",
-        "_pending", "_session", "_sockets", "_transport", "_ws", "connection", "turn",
+        "_closed", "_closing", "_ended", "_expiry", "_handshake", "_idle", "_missed", "_next",
+        "_outbound", "_pending", "_session", "_sockets", "_transport", "_ws", "connection", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,7 @@ class ChatSocket:
         self._closed: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
+        self._missed: int | None = None
         self._next = 0
         self._pending: dict[int, tuple[RequestId | None, float]] = {}
         self._idle: asyncio.Future[None] | None = None
@@ -160,7 +162,11 @@ class ChatSocket:
 
     def resume(self, since: int) -> None:
         """Tell once more, soon, what its user was to be told since an id."""
-        self._sockets.tasks.start(f"resume {self._session.session_id}", self._tell_again(since))
+        if self._missed is not None:
+            self._missed = min(self._missed, since)
+            return
+        self._missed = since
+        self._sockets.tasks.start(f"resume {self._session.session_id}", self._tell_again())
 
     def look(self, now: float, *, ping: bool) -> None:
         """See to the deadlines: silence, and sends that the store does not answer."""
@@ -218,28 +224,30 @@ class ChatSocket:
 
     async def _resume(self, since: int) -> None:
         cursor = self._sockets.hub.cursor
-        truncated = await self._tell_missed(since)
-        self.tell(SyncCompleted(cursor=str(max(cursor, since)), truncated=truncated))
-
-    async def _tell_missed(self, since: int) -> bool:
-        """Tell what was missed since an id; whether there was more than the limit."""
         async with self._sockets.resumes:
             backlog = await self._sockets.service.resume.missed(self._session.caller, since)
+        await self._tell_all(backlog)
+        self.tell(SyncCompleted(cursor=str(max(cursor, since)), truncated=backlog.truncated))
+
+    async def _tell_again(self) -> None:
+        try:
+            async with self._sockets.resumes:
+                since, self._missed = self._missed or 0, None
+                backlog = await self._sockets.service.resume.missed(self._session.caller, since)
+            await self._tell_all(backlog)
+        except (TradewireError, TimeoutError) as error:
+            _log.warning("connection not resumed", reason=str(error))
+            self.close(Close.RESTART)
+            return
+        if backlog.truncated:
+            # Whoever comes back resumes by its own cursor, and is told that there was more.
+            self.close(Close.RESTART)
+
+    async def _tell_all(self, backlog: Backlog) -> None:
         for event in backlog.events:
             self.tell(event)
             if self._outbound.bytes > RESUME_BYTES:
                 await self._outbound.drained(DRAIN_DEADLINE_S)
-        return backlog.truncated
-
-    async def _tell_again(self, since: int) -> None:
-        try:
-            truncated = await self._tell_missed(since)
-        except (TradewireError, TimeoutError) as error:
-            _log.warning("connection not resumed", reason=str(error))
-            truncated = True
-        if truncated:
-            # Whoever comes back resumes by its own cursor, and is told that there was more.
-            self.close(Close.RESTART)
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()

@@ -134,11 +134,11 @@ class KafkaBus:
                 async with asyncio.timeout(REQUEST_S):
                     sent = await producer.send(self._topic, record, partition=node % self._places)
             except (KafkaError, TimeoutError) as error:
-                _log.warning("a record to another node is dropped", reason=str(error))
+                _log.debug("a record to another node is dropped", reason=str(error))
             else:
                 sent.add_done_callback(_note_loss)
 
 
 def _note_loss(sent: "asyncio.Future[Any]") -> None:
     if not sent.cancelled() and (error := sent.exception()) is not None:
-        _log.warning("a record to another node is lost", reason=str(error))
+        _log.debug("a record to another node is lost", reason=str(error))
