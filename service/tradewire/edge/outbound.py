@@ -130,8 +130,9 @@ class Outbound:
         """
         if not self._waiting:
             return
-        self._drained = asyncio.get_running_loop().create_future()
-        await asyncio.wait_for(self._drained, deadline_s)
+        if self._drained is None or self._drained.done():
+            self._drained = asyncio.get_running_loop().create_future()
+        await asyncio.wait_for(asyncio.shield(self._drained), deadline_s)
 
     def _clear(self) -> None:
         self._waiting.clear()
