@@ -178,6 +178,7 @@ class TestUsage:
             "config",
             "doctor",
             "migrate",
+            "revoke",
             "send",
             "serve",
             "tail",
