@@ -98,7 +98,8 @@ def permissions_page() -> str:
         f"| to remove | takes one of |\n| --- | --- |\n{removals}\n"
         "Anyone but the last owner may leave. The two of a direct conversation stay.\n\n"
         "A token with the role `admin` may do all of this in every conversation of its tenant, "
-        "`moderator` may read and delete messages there, `service` reads and feeds the event log.\n"
+        "`moderator` may read and delete messages there, `service` reads and feeds the event log; "
+        "`admin` and `service` revoke tokens.\n"
         "A block between two users stops messages, edits and changes in their direct "
         "conversations, and typing, receipts and presence between them everywhere.\n"
     )

@@ -10,7 +10,7 @@ import pytest
 from tradewire.adapters.sqlite import SqliteStore
 from tradewire.adapters.sqlite.keys import ROUND, SLICE
 from tradewire.domain.errors import NotFound, Overloaded, TradewireError, Unavailable
-from tradewire.domain.writes import NewMessage
+from tradewire.domain.writes import NewMessage, Revoke
 from tradewire.testing.clock import ManualClock
 from tradewire.testing.store_contract import Shop
 
@@ -115,6 +115,21 @@ async def test_what_outlived_its_time_is_swept(
     await store.maintain()
     assert count(tmp_path, *TABLES) == {**later, "changes": 0, "user_changes": 0}
     assert await shop.texts(conversation) == ["edited", "hello"]
+
+
+async def test_a_revoked_token_is_forgotten_after_400_days_a_user_never(
+    store: SqliteStore, shop: Shop, time: ManualClock
+) -> None:
+    for which in ({"token_id": "t-1"}, {"user_id": "alice"}):
+        change_id = shop.ids.next_id()
+        await shop.write(Revoke(tenant=shop.tenant, change_id=change_id, **which))
+    time.advance(400 * DAY_MS)
+    await store.maintain()
+    assert await store.people.token_revoked(shop.tenant, "t-1")
+    time.advance(1)
+    await store.maintain()
+    assert not await store.people.token_revoked(shop.tenant, "t-1")
+    assert await store.people.revoked_at(shop.tenant, "alice") is not None
 
 
 async def test_it_sweeps_by_itself_while_it_is_written(

@@ -63,6 +63,6 @@ class Standing:
         """Wait until the second of this time, in ms since 1970, is over: most issuers put down no
         more than the second, so a token of this one counts as older, and is refused.
         """
-        left = 1_000 - at % 1_000 - (self._context.clock.now_ms() - at)
+        left = at + -at % 1_000 - self._context.clock.now_ms()
         # At most a second, though the clock may be far behind the time of an id.
         await asyncio.sleep(min(max(left, 0), 1_000) / 1_000)

@@ -43,7 +43,6 @@ class Nodes:
         self._own: set[int] = set()
         self._living: dict[int, int] = {}
         self._ended: dict[int, int] | None = None
-        self._others: Mapping[int, int] = {}
         self._looked = float("-inf")
         self._run: Run | None = None
 
@@ -57,12 +56,14 @@ class Nodes:
 
     @property
     def others(self) -> Mapping[int, int]:
-        return self._others
+        # Of two runs with the same number the older one is dead.
+        return {node: run for run, node in sorted(self._living.items())}
 
     def begin(self, run: Run) -> None:
         """A life of this node begins."""
         self._run = run
         self._own.add(run.run)
+        self._living.pop(run.run, None)
         self._sessions.begin(run)
 
     async def join(self, tenant: str, user_id: str) -> None:
@@ -106,7 +107,6 @@ class Nodes:
         before, self._looked = self._ended, asked
         self._living = {run.run: run.node for run in runs if run.finished is None}
         self._ended = {run.run: run.node for run in runs if run.finished is not None}
-        self._others = {node: run for run, node in sorted(self._living.items())}
         if before is not None:
             for run in self._ended.keys() - before.keys():
                 self._on_gone(self._ended[run])
