@@ -2,6 +2,7 @@
 
 import click
 
+from tradewire.cli.dead_letters import dead_letters
 from tradewire.cli.doctor import doctor
 from tradewire.cli.migrate import migrate
 from tradewire.cli.migrate_store import migrate_store
@@ -21,5 +22,8 @@ def main() -> None:
     """The messaging backend of a marketplace: serve it, look after it, talk through it."""
 
 
-for command in (serve, chat, send, tail, token, config, doctor, migrate, migrate_store, verify):
+for command in (
+    *(serve, chat, send, tail, token, config, doctor),
+    *(migrate, migrate_store, verify, dead_letters),
+):
     main.add_command(command)
