@@ -66,6 +66,20 @@ class Bus:
         finally:
             await consumer.stop()
 
+    async def committed(self, group: str, topic: str) -> int:
+        """How many records of a topic a group is done with."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(group)
+        finally:
+            await admin.close()
+        return sum(
+            max(each.offset, 0)
+            for partition, each in offsets.items()
+            if partition.topic == self.prefix + topic
+        )
+
     async def published(self) -> list[ConsumerRecord]:
         """The events that nodes published, without those of presence."""
         records = await self.records("chat.events.v1")

@@ -7,14 +7,14 @@ from itertools import count
 
 import pytest
 
-from tests.e2e.marketplace import cloud_event
+from tests.e2e.marketplace import cloud_event, product
 from tests.kafka import Bus, bus_on, eventually
 from tradewire.adapters.kafka.consumer import KafkaConsumer
 from tradewire.adapters.kafka.dead_letters import KafkaDeadLetters
-from tradewire.adapters.kafka.topics import USERS, make_topics
+from tradewire.adapters.kafka.topics import PRODUCTS, USERS, make_topics
 from tradewire.config import kafka_options, load_settings
 from tradewire.domain.errors import Unavailable
-from tradewire.domain.incoming import IncomingEvent, UserBlocked
+from tradewire.domain.incoming import IncomingEvent, ProductUpdated, UserBlocked
 from tradewire.edge.consuming import Consuming
 from tradewire.telemetry.metrics import Metrics
 from tradewire.testing.engines import Kafka
@@ -34,7 +34,7 @@ async def consuming(bus: Bus, handle: Handle) -> AsyncIterator[Metrics]:
     """A node that consumes with this handling, and ends in order."""
     options = kafka_options(load_settings(bus.environ, {}))
     dead_letters, metrics = KafkaDeadLetters(options), Metrics()
-    consumer = KafkaConsumer(options, "group", [USERS])
+    consumer = KafkaConsumer(options, "group", [USERS, PRODUCTS])
     task = asyncio.create_task(Consuming(consumer, dead_letters, handle, metrics).run())
     try:
         yield metrics
@@ -109,6 +109,49 @@ async def test_what_is_not_done_is_taken_again_and_nothing_before_it(bus: Bus) -
         await first.has({"alice": [0, 1]})
     async with consuming(bus, handle):
         await second.has({"alice": [2, 3]})
+
+
+async def test_of_many_versions_that_wait_the_newest_alone_is_applied(bus: Bus) -> None:
+    applied: list[tuple[str, int]] = []
+
+    async def handle(events: list[IncomingEvent]) -> None:
+        assert isinstance(events[0].data, ProductUpdated)
+        applied.append((events[0].data.product_id, events[0].data.version))
+
+    for version in (2, 5, 4, 1, 3):
+        for name in ("p-1", "p-2"):
+            event = cloud_event("ProductUpdated", **product(name, version))
+            await bus.tell(PRODUCTS.name, name, event)
+    async with consuming(bus, handle) as metrics:
+
+        async def all_are_done() -> bool:
+            taken = metrics.records_consumed.value(bus.prefix + PRODUCTS.name)
+            return taken == 10 and await bus.committed("group", PRODUCTS.name) == 10
+
+        await eventually(all_are_done, "all records are done with")
+    assert sorted(applied) == [("p-1", 5), ("p-2", 5)]
+
+
+async def test_a_storm_is_handled_a_few_at_a_time(bus: Bus) -> None:
+    under_way, most, done = 0, 0, 0
+
+    async def handle(_: list[IncomingEvent]) -> None:
+        nonlocal under_way, most, done
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.005)
+        under_way -= 1
+        done += 1
+
+    async def all_done() -> bool:
+        return done == 300
+
+    for number in range(300):
+        event = cloud_event("ProductUpdated", **product(f"p-{number}", 1))
+        await bus.tell(PRODUCTS.name, f"p-{number}", event)
+    async with consuming(bus, handle):
+        await eventually(all_done, "all take effect")
+    assert 1 < most <= 16
 
 
 async def test_one_user_does_not_hold_up_another(bus: Bus) -> None:

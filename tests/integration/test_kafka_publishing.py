@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.e2e.devices import Device, connected, direct, group, say
 from tests.e2e.harness import DEADLINE_S, Server, serving
+from tests.e2e.marketplace import cloud_event, order_created
 from tests.e2e.places import Place, embedded
 from tests.engines import Keyspace
 from tests.kafka import Bus, bus_on, eventually, headers_of, message_ids, type_of
@@ -113,6 +114,9 @@ async def test_sends_go_on_without_kafka_and_are_published_when_it_is_back(place
             await told(bus, sent)
             sent += await say(alice, conversation, "after")
             await told(bus, sent)
+            order = order_created("o-1", items=["p-1"], buyer_id="alice")
+            await bus.tell("commerce.orders.v1", "o-1", cloud_event("OrderCreated", **order))
+            await alice.hear("OrderLinked")
 
 
 async def test_a_node_starts_without_kafka(place: Place) -> None:

@@ -16,8 +16,8 @@ from tradewire.domain.errors import Unavailable
 from tradewire.ports import Partition, Record
 
 START_S = 10.0
-COMMIT_S = 5.0
-STOP_S = 3.0
+COMMIT_S = 2.0
+STOP_S = 2.0
 POLL_MS = 200
 POLL_RECORDS = 500
 REBALANCE_MS = 20_000
