@@ -75,7 +75,7 @@ def test_settings_are_known_and_fit_together(name: str) -> None:
     environment = settings_of(name)
     assert set(environment) <= {setting.name for setting in SETTINGS}
     settings = load_settings({**environment, "JWT_SECRET": "s" * 32}, {})
-    assert (settings.store, settings.events) == ("scylla", "embedded")
+    assert (settings.store, settings.events) == ("scylla", "kafka")
 
 
 @pytest.mark.parametrize("name", OF_TRADEWIRE)
