@@ -132,6 +132,25 @@ async def test_a_revoked_token_is_forgotten_after_400_days_a_user_never(
     assert await store.people.revoked_at(shop.tenant, "alice") is not None
 
 
+async def test_what_is_to_be_published_outlives_its_time(tmp_path: Path, time: ManualClock) -> None:
+    store = SqliteStore(tmp_path, now_ms=time, relayed=True)
+    await store.open()
+    shop = Shop(store, time)
+    conversation = await shop.direct()
+    sent = [await shop.send(conversation, text=str(number)) for number in range(4)]
+    time.advance(8 * DAY_MS)
+    await store.maintain()
+    assert count(tmp_path, "outbox") == {"outbox": 5}
+    await store.relay.move(sent[1].id)
+    await store.maintain()
+    events = await store.journal.events(sent[1].id, 10)
+    assert [event.id for event in events] == [sent[2].id, sent[3].id]
+    await store.relay.move(sent[3].id)
+    await store.maintain()
+    assert count(tmp_path, "outbox") == {"outbox": 1}
+    await store.close()
+
+
 async def test_it_sweeps_by_itself_while_it_is_written(
     tmp_path: Path, time: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

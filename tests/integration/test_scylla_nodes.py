@@ -227,6 +227,39 @@ async def test_a_lease_is_for_one(start: Start) -> None:
     assert (mine.held, await other.take()) == (False, True)
 
 
+async def test_one_node_publishes_and_another_follows_when_it_has_ended(start: Start) -> None:
+    one, other = await start(), await start()
+    assert await one.store.relay.leads()
+    assert not await other.store.relay.leads()
+    assert await one.store.relay.leads()
+    await one.store.relay.move(one.clock.next_id())
+    cursor = await other.store.relay.cursor()
+    assert cursor == await one.store.relay.cursor()
+    await one.store.close()
+    assert await other.store.relay.leads()
+    assert await other.store.relay.cursor() == cursor
+
+
+async def test_nodes_that_have_nothing_to_tell_are_not_read(start: Start) -> None:
+    one, idle = await start(), await start()
+    conversation = await one.shop.direct()
+    newest = (await one.shop.send(conversation)).id
+
+    async def horizon_has_passed() -> bool:
+        events = await one.store.journal.events(0, 10)
+        return bool(events) and events[-1].id == newest
+
+    await eventually(horizon_has_passed, "the idle node has told how far it is")
+    seen: list[str] = []
+    one.store.engine.on_statement = seen.append
+    await one.store.journal.events(0, 10)
+    assert seen.count("SLICES") == 1
+    seen.clear()
+    await one.store.journal.events(newest, 10)
+    assert [name for name in seen if name in {"SLICES", "BATCHES"}] == []
+    assert idle.store.journal.last_batch == 0
+
+
 async def _outbox_has(heir: Node, dying: Node) -> bool:
     """Whether the dying node has written more than its first group."""
     assert dying.store._run is not None

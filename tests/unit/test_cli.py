@@ -392,7 +392,7 @@ class TestServe:
         ended = await commands.run("serve", "--store", "scylla", "--events", "kafka")
         assert (ended.code, ended.out) == (2, "")
         assert sorted(line.partition(":")[0] for line in ended.err.splitlines()) == [
-            "EVENTS",
+            "KAFKA_BROKERS",
             "SCYLLA_HOSTS",
         ]
 

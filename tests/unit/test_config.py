@@ -9,11 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from tradewire.adapters.kafka.options import Options as KafkaOptions
 from tradewire.adapters.scylla.options import Options
 from tradewire.config import (
     SETTINGS,
     SettingsError,
     describe,
+    kafka_options,
     load_settings,
     scylla_options,
     settings_table,
@@ -108,6 +110,14 @@ def test_all_faults_are_told_at_once() -> None:
         ("SCYLLA_TLS", "maybe"),
         ("SCYLLA_CA_FILE", "/no/such/file.pem"),
         ("SCYLLA_CA_FILE", __file__),
+        ("KAFKA_BROKERS", "one,,three"),
+        ("KAFKA_BROKERS", "one:0"),
+        ("KAFKA_TOPIC_PREFIX", "a b"),
+        ("KAFKA_REPLICATION_FACTOR", "0"),
+        ("KAFKA_PARTITIONS", "0"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS"),
+        ("KAFKA_SASL_MECHANISM", "GSSAPI"),
+        ("KAFKA_CA_FILE", "/no/such/file.pem"),
         ("NODE_LEASE_SECONDS", "1"),
         ("NODE_LEASE_SECONDS", "61"),
         ("CONNECTIONS_PER_DEVICE", "0"),
@@ -128,15 +138,63 @@ def test_a_bad_value_is_a_fault_of_its_setting(name: str, text: str) -> None:
     assert list(faults_of({name: text})) == [name]
 
 
-@pytest.mark.parametrize(
-    ("environ", "name"),
-    [
-        ({"EVENTS": "kafka"}, "EVENTS"),
-        ({"KAFKA_BROKERS": "127.0.0.1:9092"}, "KAFKA_BROKERS"),
-    ],
-)
-def test_engines_to_come_are_refused_clearly(environ: dict[str, str], name: str) -> None:
-    assert "not in this version" in faults_of(environ)[name]
+def test_brokers_make_kafka_the_way_of_events_unless_told_otherwise() -> None:
+    environ = {"KAFKA_BROKERS": "127.0.0.1"}
+    assert load_settings(environ, {}).events == "kafka"
+    assert load_settings({**environ, "EVENTS": "embedded"}, {}).events == "embedded"
+    assert load_settings(environ, {"events": "embedded"}).events == "embedded"
+    assert load_settings({}, {}).events == "embedded"
+
+
+def test_kafka_needs_brokers() -> None:
+    assert list(faults_of({"EVENTS": "kafka"})) == ["KAFKA_BROKERS"]
+    assert list(faults_of({}, events="kafka")) == ["KAFKA_BROKERS"]
+
+
+def test_how_kafka_is_reached_follows_from_the_settings(authority: Path) -> None:
+    environ = {
+        "KAFKA_BROKERS": "one,two:9093",
+        "KAFKA_TOPIC_PREFIX": "shop.",
+        "KAFKA_REPLICATION_FACTOR": "2",
+        "KAFKA_PARTITIONS": "6",
+        "KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
+        "KAFKA_SASL_MECHANISM": "scram-sha-512",
+        "KAFKA_USERNAME": "chat",
+        "KAFKA_PASSWORD": "word",
+        "KAFKA_CA_FILE": str(authority),
+    }
+    assert kafka_options(load_settings(environ, {})) == KafkaOptions(
+        brokers=(("one", 9092), ("two", 9093)),
+        topic_prefix="shop.",
+        replication_factor=2,
+        partitions=6,
+        security_protocol="SASL_SSL",
+        sasl_mechanism="SCRAM-SHA-512",
+        username="chat",
+        password="word",
+        ca_file=str(authority),
+    )
+
+
+def test_kafka_is_reached_plainly_by_default() -> None:
+    options = kafka_options(load_settings({"KAFKA_BROKERS": "one"}, {}))
+    assert options == KafkaOptions(brokers=(("one", 9092),))
+
+
+def test_logging_in_to_kafka_needs_all_of_it_and_a_protocol_that_does() -> None:
+    named = {"KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_USERNAME": "chat", "KAFKA_PASSWORD": "word"}
+    protocol = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}
+    assert faults_of(named).keys() == faults_of(protocol).keys() == named.keys()
+    load_settings({**named, **protocol}, {})
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SASL_PLAINTEXT"])
+def test_certificates_for_brokers_that_are_not_in_tls_are_a_fault(
+    authority: Path, protocol: str
+) -> None:
+    environ = {"KAFKA_CA_FILE": str(authority), "KAFKA_SECURITY_PROTOCOL": protocol}
+    assert "KAFKA_CA_FILE" in faults_of(environ)
+    load_settings({"KAFKA_CA_FILE": str(authority), "KAFKA_SECURITY_PROTOCOL": "SSL"}, {})
 
 
 def test_nodes_of_a_cluster_make_it_the_store_unless_told_otherwise() -> None:

@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from msgspec import Struct
 
+from tradewire.adapters.kafka import dead_letters, topics
 from tradewire.domain.commands import COMMANDS
 from tradewire.domain.events import Event
 from tradewire.domain.incoming import INCOMING_TYPES
@@ -186,3 +187,10 @@ def _at(document: Any, reference: str) -> Any:
 
 def _last(reference: dict[str, str]) -> str:
     return reference["$ref"].rpartition("/")[2]
+
+
+def test_the_topics_are_those_of_the_kafka_adapter() -> None:
+    assert topics.EVENTS.name == asyncapi.PUBLISHED
+    assert list(asyncapi.CONSUMED) == [topic.name for topic in topics.CONSUMED]
+    assert topics.DEAD_LETTERS.name == asyncapi.DEAD_LETTERS
+    assert [f"dlq_{name}" for name in asyncapi.DEAD_LETTER_HEADERS] == list(dead_letters.NAMES)

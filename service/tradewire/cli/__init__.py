@@ -2,6 +2,7 @@
 
 import click
 
+from tradewire.cli.dead_letters import dead_letters
 from tradewire.cli.doctor import doctor
 from tradewire.cli.migrate import migrate
 from tradewire.cli.migrate_store import migrate_store
@@ -22,7 +23,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, chat, send, tail, token, revoke),
-    *(config, doctor, migrate, migrate_store, verify),
+    *(serve, chat, send, tail, token, revoke, config, doctor),
+    *(migrate, migrate_store, verify, dead_letters),
 ):
     main.add_command(command)

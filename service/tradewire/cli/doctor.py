@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from tradewire.adapters.sqlite.folder import OLDEST_SQLITE
+from tradewire.cli.doctor_kafka import kafka_findings
 from tradewire.cli.doctor_scylla import cluster_findings
 from tradewire.cli.findings import Finding
 from tradewire.cli.migrate import NEWEST, schema_version
@@ -29,13 +30,15 @@ LITTLE_DISK, NO_DISK = 1 << 30, 100 << 20
 @click.command()
 @data_option
 def doctor(data: str | None) -> None:
-    """Check this machine, and the data folder or the cluster.
+    """Check this machine, the data folder or the cluster, and Kafka where it is used.
 
     Each line begins with ok, warn or fail, and says what to do. The exit code is 1 if something
     would stop a server.
     """
     settings = effective(data_dir=data)
     findings = _of_cluster(settings) if settings.store == "scylla" else _of_folder(settings)
+    if settings.events == "kafka":
+        findings += kafka_findings(settings)
     for finding in findings:
         advice = f"; {finding.advice}" if finding.advice else ""
         click.echo(f"{finding.level:<5}{finding.about}: {finding.found}{advice}")

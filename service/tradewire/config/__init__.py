@@ -375,12 +375,7 @@ SETTINGS = (
     ),
 )
 
-_PAIRED = (
-    ("SCYLLA_USERNAME", "SCYLLA_PASSWORD"),
-    ("SCYLLA_PASSWORD", "SCYLLA_USERNAME"),
-    ("KAFKA_USERNAME", "KAFKA_PASSWORD"),
-    ("KAFKA_PASSWORD", "KAFKA_USERNAME"),
-)
+_PAIRED = (("SCYLLA_USERNAME", "SCYLLA_PASSWORD"), ("SCYLLA_PASSWORD", "SCYLLA_USERNAME"))
 
 
 def load_settings(environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
@@ -438,7 +433,7 @@ def _kafka_security(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not protocol.endswith("SSL") and values.get("KAFKA_CA_FILE"):
         yield "KAFKA_CA_FILE", f"is for connections in TLS: KAFKA_SECURITY_PROTOCOL is {protocol}"
     logs_in = protocol.startswith("SASL")
-    for name in ("KAFKA_SASL_MECHANISM", "KAFKA_USERNAME"):
+    for name in ("KAFKA_SASL_MECHANISM", "KAFKA_USERNAME", "KAFKA_PASSWORD"):
         if logs_in and name in values and not values[name]:
             yield name, f"must be set when KAFKA_SECURITY_PROTOCOL={protocol}"
         if not logs_in and values.get(name):

@@ -111,6 +111,6 @@ def _install(handler: Handler, level: str) -> None:
     root.setLevel(level.upper())
     # aiohttp would log the address of each request, tokens in queries included.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    # aiokafka logs an error for each try to reach a broker; who calls it says so once.
+    # aiokafka logs an error ten times a second while a broker is away; who calls it says so once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from tradewire.adapters.kafka.options import Options
 from tradewire.domain.errors import Unavailable
@@ -51,7 +51,11 @@ async def administration(options: Options, deadline_s: float) -> AsyncIterator[A
 
 def unavailable(error: BaseException) -> Unavailable:
     """What callers get for an error of the client; it stays with it as its cause."""
-    return Unavailable(f"Kafka does not answer: {str(error) or type(error).__name__}")
+    reason = str(error) or type(error).__name__
+    if isinstance(error, KafkaConnectionError):
+        # The client keeps to itself, and to its log, why.
+        reason = "no broker of KAFKA_BROKERS can be reached or lets us in (see tradewire doctor)"
+    return Unavailable(f"Kafka does not answer: {reason}")
 
 
 def _address(host: str, port: int) -> str:

@@ -12,15 +12,18 @@ from aiokafka.structs import ConsumerRecord
 from tradewire.adapters.kafka.connection import client_arguments, unavailable
 from tradewire.adapters.kafka.options import Options
 from tradewire.adapters.kafka.topics import Topic
+from tradewire.domain.errors import Unavailable
 from tradewire.ports import Partition, Record
 
 START_S = 10.0
-COMMIT_S = 5.0
-STOP_S = 3.0
+COMMIT_S = 2.0
+STOP_S = 2.0
 POLL_MS = 200
 POLL_RECORDS = 500
 REBALANCE_MS = 20_000
 """How long the others wait for this node to end what it has under way."""
+METADATA_MS = 30_000
+"""How soon partitions that were added are noticed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,10 +46,15 @@ class KafkaConsumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             rebalance_timeout_ms=REBALANCE_MS,
+            metadata_max_age_ms=METADATA_MS,
         )
         with _translated():
             async with asyncio.timeout(START_S):
                 await consumer.start()
+                known = await consumer.topics()
+        # Of topics that were made just now a broker may not know: they would be shared out as none.
+        if missing := set(self._topics) - known:
+            raise Unavailable(f"Kafka does not know yet: {', '.join(sorted(missing))}")
         consumer.subscribe(self._topics, listener=_Listener(on_revoked))
 
     async def poll(self, held: Collection[Partition]) -> Sequence[Record]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from msgspec import Struct
@@ -15,8 +14,6 @@ DEADLINE_S = 10.0
 ABANDON_S = 1.0
 BATCH_BYTES = 256 << 10
 """Of one partition; the default of 16 KiB waits for an answer every few dozen records."""
-
-_log = structlog.get_logger(__name__)
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -49,12 +46,15 @@ class Producer:
         Raises:
             Unavailable: some may not be there; those may still arrive.
         """
+        producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(DEADLINE_S):
                 producer = await self._started()
-                await self._send(producer, records)
+                await _send(producer, records)
         except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()
+            # Another one that failed may have thrown it away before.
+            if producer is self._producer:
+                await self.close()
             raise unavailable(error) from error
 
     async def close(self) -> None:
@@ -80,26 +80,27 @@ class Producer:
                 self._producer = producer
             return self._producer
 
-    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-        sent: list[asyncio.Future[object]] = []
-        try:
-            for each in records:
-                # It waits when the batch of the partition is full, which bounds what is in memory.
-                sent.append(  # noqa: PERF401  # those before the one that fails are waited for
-                    await producer.send(
-                        each.topic,
-                        key=each.key,
-                        # Neither key nor value is what the client refuses.
-                        value=b"" if each.key is each.value is None else each.value,
-                        partition=each.partition,
-                        headers=list(each.headers),
-                    )
+
+async def _send(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
+    sent: list[asyncio.Future[object]] = []
+    try:
+        for each in records:
+            # It waits when the batch of the partition is full, which bounds what is in memory.
+            sent.append(  # noqa: PERF401  # those before the one that fails are waited for
+                await producer.send(
+                    each.topic,
+                    key=each.key,
+                    # Neither key nor value is what the client refuses.
+                    value=b"" if each.key is each.value is None else each.value,
+                    partition=each.partition,
+                    headers=list(each.headers),
                 )
-            await asyncio.gather(*sent)
-        finally:
-            for future in sent:
-                # Each may fail, and one is told.
-                future.add_done_callback(_heard)
+            )
+        await asyncio.gather(*sent)
+    finally:
+        for future in sent:
+            # Each may fail, and one is told.
+            future.add_done_callback(_heard)
 
 
 def _heard(future: "asyncio.Future[object]") -> None:
@@ -108,17 +109,11 @@ def _heard(future: "asyncio.Future[object]") -> None:
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Stop without waiting for what is not delivered, which `stop` alone would do for ever."""
+    """End without waiting for what is not delivered, as `stop` of the client would do for ever."""
     sender = producer._sender.sender_task  # noqa: SLF001  # there is no other way to end it
-    if sender is not None:
-        sender.cancel()
-        # Requests under way end with their connections; the sender waits for them.
-        await producer.client.close()
-        await asyncio.wait({sender}, timeout=ABANDON_S)
-        sender.cancel()
-        producer._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
-    try:
-        async with asyncio.timeout(ABANDON_S):
-            await producer.stop()
-    except (KafkaError, TimeoutError) as error:
-        _log.debug("a producer did not stop in order", reason=str(error))
+    sender.cancel()
+    # Requests under way end with their connections, and the sender waits for them.
+    await producer.client.close()
+    await asyncio.wait({sender}, timeout=ABANDON_S)
+    sender.cancel()
+    producer._closed = True  # noqa: SLF001  # or it complains that nobody stopped it

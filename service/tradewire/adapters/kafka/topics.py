@@ -1,5 +1,6 @@
 """The topics: what they are called, how they are made, and whether they are there."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
@@ -12,6 +13,7 @@ from tradewire.adapters.kafka.options import Options
 from tradewire.ports import BrokerError
 
 DEADLINE_S = 10.0
+LOOK_S = 0.05
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 QUORUM_COPIES = 3
@@ -69,11 +71,24 @@ async def make_topics(options: Options) -> None:
         if not missing:
             return
         answer = await client.create_topics([_new(topic, options) for topic in missing])
-    reasons = dict(_failures(answer.topic_errors))
-    if reasons:
-        failed = [topic for topic in missing if options.topic(topic.name) in reasons]
-        raise BrokerError(_advice(failed, set(reasons.values()), options))
-    _log.info("topics made", topics=[options.topic(topic.name) for topic in missing])
+        reasons = dict(_failures(answer.topic_errors))
+        if reasons:
+            failed = [topic for topic in missing if options.topic(topic.name) in reasons]
+            raise BrokerError(_advice(failed, set(reasons.values()), options))
+        made = [options.topic(topic.name) for topic in missing]
+        while not await _led(client, made):  # noqa: ASYNC110  # there is nothing to be woken by
+            await asyncio.sleep(LOOK_S)
+    _log.info("topics made", topics=made)
+
+
+async def _led(client: AIOKafkaAdminClient, topics: list[str]) -> bool:
+    """Whether every partition of these topics has a leader that is known."""
+    known = await client.describe_topics(topics)
+    return all(
+        topic["error_code"] == 0
+        and all(partition["error_code"] == 0 for partition in topic["partitions"])
+        for topic in known
+    )
 
 
 def _failures(errors: Iterable[tuple[str, int, str]]) -> Iterator[tuple[str, str]]:

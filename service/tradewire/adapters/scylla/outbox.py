@@ -38,7 +38,7 @@ async def registered(engine: Engine, cell: str) -> list[RunRow]:
     """All runs of a cell."""
     return [
         RunRow(run, node, owner, horizon or run, newest or 0, finished)
-        for run, node, owner, horizon, newest, finished in await engine.rows("RUNS", cell)
+        for run, node, owner, horizon, finished, newest in await engine.rows("RUNS", cell)
         if node is not None
     ]
 
