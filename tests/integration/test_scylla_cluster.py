@@ -72,28 +72,17 @@ class TestNodes:
 
             await eventually(are_known, "the others are known")
 
-    async def test_who_ends_in_good_order_is_gone_once(self, start: Start) -> None:
+    async def test_who_ends_in_good_order_is_gone(self, start: Start) -> None:
         leaving, staying = await start(), await start()
         number = leaving.store.cluster.node
         await leaving.store.close()
         await eventually(lambda: _is_gone(staying, number), "it is gone")
-        for _ in range(2):
-            await staying.store.cluster.look()
-        assert staying.gone == [number]
 
     async def test_who_dies_is_gone_when_its_run_was_taken_over(self, start: Start) -> None:
         dying, staying = await start(), await start()
         number = dying.store.cluster.node
         await dying.die()
         await eventually(lambda: _is_gone(staying, number), "it is gone")
-        assert staying.gone == [number]
-
-    async def test_who_was_gone_before_is_not_told(self, start: Start) -> None:
-        before = await start()
-        await before.store.close()
-        node = await start()
-        await node.store.cluster.look()
-        assert (node.gone, dict(node.store.cluster.others)) == ([], {})
 
     async def test_a_former_life_of_its_own_is_no_other_node(self, start: Start) -> None:
         node, other = await start(), await start()
@@ -106,7 +95,7 @@ class TestNodes:
 
         await eventually(is_finished, "the former run is finished")
         await node.store.cluster.look()
-        assert (node.gone, set(node.store.cluster.others)) == ([], {other.store.cluster.node})
+        assert set(node.store.cluster.others) == {other.store.cluster.node}
 
 
 class TestSessions:
@@ -282,7 +271,7 @@ async def _refusals(node: Node, after: int) -> list[Refusal]:
 
 
 async def _is_gone(node: Node, number: int) -> bool:
-    return number in node.gone and number not in node.store.cluster.others
+    return number not in node.store.cluster.others
 
 
 async def _knows(node: Node, other: Node) -> bool:

@@ -30,14 +30,12 @@ class Node:
         self.cell = cell
         self.clock = Clock(now_ms)
         self.late: list[LateMessage] = []
-        self.gone: list[int] = []
         self.store = ScyllaStore(
             keyspace.options,
             cell=cell,
             clock=self.clock,
             lease_s=LEASE_S,
             on_late=self.late.append,
-            on_gone=self.gone.append,
         )
         self.shop = Shop(self.store, now_ms, cell)  # type: ignore[arg-type]  # time that passes
         self.shop.ids = self.clock

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -21,9 +21,6 @@ RENEWAL_S = 1.0
 AHEAD_MS = 60_000
 """How far the clock of a node may be ahead of this one."""
 
-OnGone = Callable[[int], None]
-"""Hears the number of a node whose run has ended, in good order or taken over."""
-
 _log = structlog.get_logger(__name__)
 
 
@@ -34,15 +31,14 @@ class Nodes:
     node's run is finished by another one as soon as its lease is over.
     """
 
-    def __init__(self, engine: Engine, cell: str, clock: Clock, on_gone: OnGone) -> None:
+    def __init__(self, engine: Engine, cell: str, clock: Clock) -> None:
         self._engine = engine
         self._cell = cell
         self._clock = clock
-        self._on_gone = on_gone
         self._sessions = Sessions(engine, clock)
         self._own: set[int] = set()
         self._living: dict[int, int] = {}
-        self._ended: dict[int, int] | None = None
+        self._ended: set[int] = set()
         self._looked = float("-inf")
         self._run: Run | None = None
 
@@ -93,7 +89,7 @@ class Nodes:
         return [Refusal(*row) for rows in found for row in rows]
 
     async def look(self) -> None:
-        """See which nodes live, and tell of those that do no more.
+        """See which nodes live.
 
         Raises:
             Unavailable, Overloaded: the cluster did not answer.
@@ -104,12 +100,9 @@ class Nodes:
         ]
         if asked < self._looked:
             return
-        before, self._looked = self._ended, asked
+        self._looked = asked
         self._living = {run.run: run.node for run in runs if run.finished is None}
-        self._ended = {run.run: run.node for run in runs if run.finished is not None}
-        if before is not None:
-            for run in self._ended.keys() - before.keys():
-                self._on_gone(self._ended[run])
+        self._ended = {run.run for run in runs if run.finished is not None}
 
     async def watch(self) -> None:
         """For ever: see which nodes live."""
@@ -133,4 +126,4 @@ class Nodes:
         return run not in self._own
 
     def _is_unknown(self, run: int) -> bool:
-        return self._is_other(run) and run not in self._living and run not in (self._ended or ())
+        return self._is_other(run) and run not in self._living and run not in self._ended

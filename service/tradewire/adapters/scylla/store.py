@@ -12,7 +12,7 @@ import structlog
 from tradewire.adapters.scylla.draft import Memory
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.journal import OnGroup, ScyllaJournal
-from tradewire.adapters.scylla.nodes import Nodes, OnGone
+from tradewire.adapters.scylla.nodes import Nodes
 from tradewire.adapters.scylla.options import Options
 from tradewire.adapters.scylla.reads import (
     CatalogueReads,
@@ -51,7 +51,6 @@ class ScyllaStore:
         lease_s: how long a node may be silent before another one finishes its work.
         on_group: called after each commit group with its number of units and seconds.
         on_late: called with messages that became visible after younger ones.
-        on_gone: called with the number of each other node whose run has ended.
         on_failure: called when a task that must run for ever has failed: the node is of no use.
         relayed: the log is published: nodes tell one another 20 times a second, not with each
             renewal of a lease, up to where it is complete.
@@ -66,7 +65,6 @@ class ScyllaStore:
         lease_s: float = 10.0,
         on_group: OnGroup = _ignore,
         on_late: OnLate = _ignore,
-        on_gone: OnGone = _ignore,
         on_failure: Callable[[str, BaseException | None], None] = _ignore,
         relayed: bool = False,
     ) -> None:
@@ -87,7 +85,7 @@ class ScyllaStore:
         self.journal = ScyllaJournal(
             self.engine, cell, memory, clock, on_group, takeover.drop_retried, self._announce
         )
-        self.cluster = Nodes(self.engine, cell, clock, on_gone)
+        self.cluster = Nodes(self.engine, cell, clock)
         self.conversations = ConversationReads(self.engine, rooms, now_ms)
         self.messages = MessageReads(self.engine, rooms, now_ms)
         self.people = PeopleReads(self.engine)
