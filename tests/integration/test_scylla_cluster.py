@@ -75,12 +75,14 @@ class TestNodes:
     async def test_who_ends_in_good_order_is_gone(self, start: Start) -> None:
         leaving, staying = await start(), await start()
         number = leaving.store.cluster.node
+        await eventually(lambda: _knows(staying, leaving), "it is known")
         await leaving.store.close()
         await eventually(lambda: _is_gone(staying, number), "it is gone")
 
     async def test_who_dies_is_gone_when_its_run_was_taken_over(self, start: Start) -> None:
         dying, staying = await start(), await start()
         number = dying.store.cluster.node
+        await eventually(lambda: _knows(staying, dying), "it is known")
         await dying.die()
         await eventually(lambda: _is_gone(staying, number), "it is gone")
 
