@@ -22,6 +22,7 @@ class Bus:
 
     Attributes:
         environ: the settings of a node that uses them.
+        tenant: whose events are told.
     """
 
     def __init__(self, brokers: str, producer: AIOKafkaProducer) -> None:
@@ -33,6 +34,7 @@ class Bus:
             "KAFKA_REPLICATION_FACTOR": "1",
             "KAFKA_PARTITIONS": "3",
         }
+        self.tenant = "default"
         self._producer = producer
 
     async def put(
@@ -45,11 +47,13 @@ class Bus:
 
     async def tell(self, topic: str, key: str, event: Json) -> None:
         """Send an event in structured mode."""
-        await self.put(topic, key, json.dumps(event).encode(), STRUCTURED)
+        value = json.dumps({**event, "tenant": self.tenant}).encode()
+        await self.put(topic, key, value, STRUCTURED)
 
     async def tell_binary(self, topic: str, key: str, event: Json) -> None:
         """Send an event in binary mode."""
-        attributes = {f"ce_{name}": event[name] for name in ("id", "type", "source", "specversion")}
+        names = ("id", "type", "source", "specversion")
+        attributes = {f"ce_{name}": event[name] for name in names} | {"ce_tenant": self.tenant}
         headers = [(name, value.encode()) for name, value in attributes.items()]
         data = json.dumps(event["data"]).encode()
         await self.put(topic, key, data, *headers, ("content-type", b"application/json"))

@@ -6,6 +6,15 @@ import pytest
 
 from tests.engines import Keyspace
 from tests.integration.test_scylla_nodes import Node, Start
+from tests.kafka import Bus, bus_on
+from tradewire.testing.engines import Kafka
+
+
+@pytest.fixture
+async def bus(kafka_engine: Kafka) -> AsyncIterator[Bus]:
+    """The topics of this test, and the other services that use them."""
+    async with bus_on(kafka_engine.brokers) as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,18 +12,11 @@ from tests.e2e.harness import Server, serving
 from tests.e2e.marketplace import cloud_event, order_created, order_status
 from tests.e2e.places import embedded
 from tests.integration.commands import tradewire
-from tests.kafka import Bus, bus_on, eventually
-from tradewire.testing.engines import Kafka
+from tests.kafka import Bus, eventually
 
 ORDERS = "commerce.orders.v1"
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
-
-
-@pytest.fixture
-async def bus(kafka_engine: Kafka) -> AsyncIterator[Bus]:
-    async with bus_on(kafka_engine.brokers) as made:
-        yield made
 
 
 @pytest.fixture
@@ -64,7 +57,8 @@ async def listed(run: Run, number: int) -> list[list[str]]:
 async def test_a_dead_letter_is_shown_and_takes_effect_once_its_cause_is_mended(
     bus: Bus, buyer: Device, run: Run
 ) -> None:
-    early = cloud_event("OrderStatusChanged", **order_status("o-1", "paid", minute=1))
+    status = order_status("o-1", "paid", minute=1)
+    early = cloud_event("OrderStatusChanged", **status) | {"tenant": bus.tenant}
     await bus.tell(ORDERS, "o-1", early)
     await bus.put(ORDERS, "o-2", b"\xff\x00 no event", ("ce_type", b"Nothing"))
     letters = {line[2]: line for line in await listed(run, 2)}

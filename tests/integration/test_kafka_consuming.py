@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -10,27 +9,18 @@ import pytest
 from tests.e2e.devices import Device, connected
 from tests.e2e.harness import Server, serving
 from tests.e2e.marketplace import Json, cloud_event, order_created, order_status, product
-from tests.e2e.places import Place, embedded
-from tests.kafka import Bus, bus_on, eventually
-from tradewire.testing.engines import Kafka
+from tests.e2e.places import Place, place
+from tests.kafka import Bus, eventually
 
 ORDERS, PRODUCTS, USERS = "commerce.orders.v1", "commerce.products.v1", "commerce.users.v1"
 DEAD = "chat.dead-letters.v1"
 
-
-@pytest.fixture
-async def bus(kafka_engine: Kafka) -> AsyncIterator[Bus]:
-    async with bus_on(kafka_engine.brokers) as made:
-        yield made
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return embedded(tmp_path)
+__all__ = ["place"]
 
 
 @pytest.fixture
 async def server(place: Place, bus: Bus) -> AsyncIterator[Server]:
+    bus.tenant = place.tenant("default")
     async with serving(place, **bus.environ) as running:
         yield running
 

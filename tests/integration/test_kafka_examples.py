@@ -13,18 +13,11 @@ import pytest
 from tests.e2e.devices import connected, direct, say
 from tests.e2e.harness import Server, serving
 from tests.e2e.places import embedded
-from tests.kafka import Bus, bus_on
-from tradewire.testing.engines import Kafka
+from tests.kafka import Bus
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "events-on-kafka.md"
 READER, WRITER = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-async def bus(kafka_engine: Kafka) -> AsyncIterator[Bus]:
-    async with bus_on(kafka_engine.brokers) as made:
-        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from tests.e2e.marketplace import cloud_event, product
-from tests.kafka import Bus, bus_on, eventually
+from tests.kafka import Bus, eventually
 from tradewire.adapters.kafka.consumer import KafkaConsumer
 from tradewire.adapters.kafka.dead_letters import KafkaDeadLetters
 from tradewire.adapters.kafka.topics import PRODUCTS, USERS, make_topics
@@ -17,16 +17,15 @@ from tradewire.domain.errors import Unavailable
 from tradewire.domain.incoming import IncomingEvent, ProductUpdated, UserBlocked
 from tradewire.edge.consuming import Consuming
 from tradewire.telemetry.metrics import Metrics
-from tradewire.testing.engines import Kafka
 
 Handle = Callable[[list[IncomingEvent]], Awaitable[object]]
 
 
 @pytest.fixture
-async def bus(kafka_engine: Kafka) -> AsyncIterator[Bus]:
-    async with bus_on(kafka_engine.brokers) as made:
-        await make_topics(kafka_options(load_settings(made.environ, {})))
-        yield made
+async def bus(bus: Bus) -> Bus:
+    """With the topics that a node would make."""
+    await make_topics(kafka_options(load_settings(bus.environ, {})))
+    return bus
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import statistics
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -21,15 +20,9 @@ from tests.kafka import Bus, bus_on, eventually, headers_of, message_ids, type_o
 from tradewire.adapters.scylla.store import ScyllaStore
 from tradewire.domain.errors import Unavailable
 from tradewire.domain.ids import id_ms
-from tradewire.testing.engines import Kafka, kafka
+from tradewire.testing.engines import kafka
 
 SCHEMAS = Path(__file__).parents[2] / "schemas" / "events"
-
-
-@pytest.fixture
-async def bus(kafka_engine: Kafka) -> AsyncIterator[Bus]:
-    async with bus_on(kafka_engine.brokers) as made:
-        yield made
 
 
 @pytest.fixture

@@ -470,17 +470,41 @@ class TestACluster:
         assert "fail cluster: STORE=scylla needs the extra" in ended.out
 
     def test_nothing_of_it_is_imported_for_the_embedded_store(self, commands: Commands) -> None:
-        check = "import sys, tradewire.cli; sys.exit('cassandra' in sys.modules)"
+        check = (
+            "import sys, tradewire.cli; sys.exit(bool({'cassandra', 'aiokafka'} & {*sys.modules}))"
+        )
         assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+class TestWithoutTheClientOfKafka:
+    """What is said where the extra is not installed."""
+
+    @pytest.mark.parametrize("command", [("serve", "--port", "0"), ("dead-letters", "list")])
+    def test_a_command_that_needs_it_says_so(
+        self, commands: Commands, command: tuple[str, ...]
+    ) -> None:
+        ended = without("aiokafka", commands, *command, KAFKA_BROKERS="127.0.0.1:1")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == "EVENTS=kafka needs the extra: pip install tradewire[kafka]\n"
+
+    def test_the_doctor_tells_it_too(self, commands: Commands) -> None:
+        ended = without("aiokafka", commands, "doctor", KAFKA_BROKERS="127.0.0.1:1")
+        assert ended.code == 1
+        assert "fail kafka: EVENTS=kafka needs the extra" in ended.out
 
 
 def without_driver(commands: Commands, *arguments: str) -> Outcome:
     """Run a command where the driver of the cluster is not installed."""
-    program = "import sys; sys.modules['cassandra'] = None; import tradewire.cli as c; c.main()"
+    return without("cassandra", commands, *arguments, SCYLLA_HOSTS="127.0.0.1:1")
+
+
+def without(module: str, commands: Commands, *arguments: str, **environ: str) -> Outcome:
+    """Run a command where a module is not installed."""
+    program = f"import sys; sys.modules['{module}'] = None; import tradewire.cli as c; c.main()"
     ended = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=commands.folder,
-        env={"PATH": os.environ["PATH"], "SCYLLA_HOSTS": "127.0.0.1:1"},
+        env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
         text=True,
         check=False,

@@ -157,6 +157,13 @@ def test_keys_of_the_asyncapi_document_are_of_the_form_that_it_asks_for() -> Non
         assert all(re.fullmatch(r"[\w.\-]+", name) for name in part)
 
 
+def test_the_topics_are_those_of_the_kafka_adapter() -> None:
+    assert topics.EVENTS.name == asyncapi.PUBLISHED
+    assert list(asyncapi.CONSUMED) == [topic.name for topic in topics.CONSUMED]
+    assert topics.DEAD_LETTERS.name == asyncapi.DEAD_LETTERS
+    assert [f"dlq_{name}" for name in asyncapi.DEAD_LETTER_HEADERS] == list(dead_letters.NAMES)
+
+
 def _concrete(kind: type[Event]) -> Iterator[type[Event]]:
     for child in kind.__subclasses__():
         if child.__subclasses__():
@@ -187,10 +194,3 @@ def _at(document: Any, reference: str) -> Any:
 
 def _last(reference: dict[str, str]) -> str:
     return reference["$ref"].rpartition("/")[2]
-
-
-def test_the_topics_are_those_of_the_kafka_adapter() -> None:
-    assert topics.EVENTS.name == asyncapi.PUBLISHED
-    assert list(asyncapi.CONSUMED) == [topic.name for topic in topics.CONSUMED]
-    assert topics.DEAD_LETTERS.name == asyncapi.DEAD_LETTERS
-    assert [f"dlq_{name}" for name in asyncapi.DEAD_LETTER_HEADERS] == list(dead_letters.NAMES)
