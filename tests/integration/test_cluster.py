@@ -49,6 +49,7 @@ async def test_a_message_through_one_node_reaches_a_socket_on_the_other(
         room = (await alice.request("CreateConversation", user_id="bob"))["conversation"]
         await asyncio.sleep(3)
         import time
+
         for _ in range(20):
             a = time.perf_counter()
             sent = await alice.send(room["conversation_id"], "hello")
