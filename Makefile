@@ -49,8 +49,8 @@ scale-store: $(READY) ## read an account of 100,000 conversations, and 1,000,000
 	$(BIN)/pytest -m scale tests/scale
 
 .PHONY: bench
-bench: $(READY) ## measure sends and delivery beside the bare floor; STORE=scylla: on Cassandra
-	$(BIN)/python -m loadtest bench --store $(STORE)
+bench: $(READY) ## measure beside the bare floor; STORE=scylla: on Cassandra; CLUSTER=1: two nodes
+	$(BIN)/python -m loadtest bench $(if $(CLUSTER),--cluster,--store $(STORE))
 
 .PHONY: engines
 engines: $(READY) ## start Cassandra and Kafka for development and print what to export

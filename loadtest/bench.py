@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -24,6 +24,9 @@ from loadtest.plan import (
 from loadtest.servers import ROOT, Server, Target, running
 
 Result = TypeVar("Result", Traffic, Footprint, Writes)
+
+Side = Callable[[ClosedLoop | OpenLoop], Awaitable[Plan]]
+"""The floor or the subject: makes the plan of a run on it."""
 
 GENERATOR_SECONDS = 120.0
 """What a run of the generator, or of another client, may take beyond its measured time."""
@@ -53,7 +56,7 @@ class Options(Loops, frozen=True, kw_only=True):
 
 
 class Round(msgspec.Struct, frozen=True):
-    """The same load on both servers, one right after the other."""
+    """The same load on both, one right after the other; the floor is what is compared with."""
 
     floor: Traffic
     subject: Traffic
@@ -77,35 +80,44 @@ async def compare(
     raise_file_limit()
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(running(t)) for t in (floor, subject)]
-        pairs = [await server.pairs(options.connections // 2) for server in servers]
-        closed, opened = [], []
-        for number in range(1, options.rounds + 1):
-            progress(f"round {number} of {options.rounds}: greatest rate")
-            closing = ClosedLoop(options.in_flight, options.duration)
-            closed.append(await one_round(options, servers, pairs, closing, number))
-            progress(f"round {number} of {options.rounds}: {options.rate:,.0f} messages/s")
-            opening = OpenLoop(options.rate, options.duration, seed=number)
-            opened.append(await one_round(options, servers, pairs, opening, number))
+        sides = [
+            side(options, server, await server.pairs(options.connections // 2))
+            for server in servers
+        ]
+        closed, opened = await all_rounds(options, sides, progress)
     progress(f"{options.idle_connections:,} idle connections")
     idle = [await footprint(options, target) for target in (floor, subject)]
     return Results(subject.name, options, closed, opened, idle[0], idle[1])
 
 
-async def one_round(
-    options: Options,
-    servers: list[Server],
-    pairs: list[list[Pair]],
-    load: ClosedLoop | OpenLoop,
-    number: int,
-) -> Round:
-    """Put the load on one server after the other; who goes first changes with each round."""
-    plans = [
-        Plan(server.host, server.port, server.pid, options.protocol, who, load)
-        for server, who in zip(servers, pairs, strict=True)
-    ]
-    seconds = load.seconds + GENERATOR_SECONDS
+def side(options: Loops, server: Server, pairs: list[Pair]) -> Side:
+    """A server on which the same users meet in every run."""
+
+    async def plan(load: ClosedLoop | OpenLoop) -> Plan:
+        return Plan([server.pid], options.protocol, pairs, load)
+
+    return plan
+
+
+async def all_rounds(
+    options: Loops, sides: Sequence[Side], progress: Callable[[str], None]
+) -> tuple[list[Round], list[Round]]:
+    """Put both loads on the floor and on the subject in every round."""
+    closed, opened = [], []
+    for number in range(1, options.rounds + 1):
+        progress(f"round {number} of {options.rounds}: greatest rate")
+        closing = ClosedLoop(options.in_flight, options.duration)
+        closed.append(await one_round(sides, closing, number))
+        progress(f"round {number} of {options.rounds}: {options.rate:,.0f} messages/s")
+        opening = OpenLoop(options.rate, options.duration, seed=number)
+        opened.append(await one_round(sides, opening, number))
+    return closed, opened
+
+
+async def one_round(sides: Sequence[Side], load: ClosedLoop | OpenLoop, number: int) -> Round:
+    """Put the load on one after the other; who goes first changes with each round."""
     order = (0, 1) if number % 2 else (1, 0)
-    traffic = {place: await generate(plans[place], Traffic, seconds) for place in order}
+    traffic = {place: await generate(await sides[place](load), Traffic) for place in order}
     return Round(traffic[0], traffic[1])
 
 
@@ -113,13 +125,13 @@ async def footprint(options: Options, target: Target) -> Footprint:
     """Measure idle connections on a fresh server, whose memory no load has stretched."""
     async with running(target) as server:
         pairs = server.strangers(options.idle_connections // 2)
-        plan = Plan(server.host, server.port, server.pid, options.protocol, pairs, Idle())
-        return await generate(plan, Footprint, GENERATOR_SECONDS)
+        return await generate(Plan([server.pid], options.protocol, pairs, Idle()), Footprint)
 
 
-async def generate(plan: Plan, result: type[Result], seconds: float) -> Result:
+async def generate(plan: Plan, result: type[Result]) -> Result:
     """Run the generator in a process of its own; raises `GeneratorError` or `TimeoutError`."""
-    return await run_apart("loadtest.generator", plan, result, seconds)
+    measured = 0.0 if isinstance(plan.load, Idle) else plan.load.seconds
+    return await run_apart("loadtest.generator", plan, result, measured + GENERATOR_SECONDS)
 
 
 async def run_apart(

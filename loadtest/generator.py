@@ -10,7 +10,7 @@ import itertools
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
@@ -23,7 +23,17 @@ from hdrh.histogram import HdrHistogram
 from loadtest.cpu import cpu_s, engine_cpu_s, engine_process, own_cpu_s, used
 from loadtest.flow import Flow
 from loadtest.messages import DECODERS, MESSAGE_TEXT, Message, ServerFrame, frame_encoder
-from loadtest.plan import ClosedLoop, Footprint, Idle, OpenLoop, Pair, Percentiles, Plan, Traffic
+from loadtest.plan import (
+    ClosedLoop,
+    Endpoint,
+    Footprint,
+    Idle,
+    OpenLoop,
+    Pair,
+    Percentiles,
+    Plan,
+    Traffic,
+)
 from loadtest.schedule import Schedule
 from loadtest.websocket import HANDSHAKE_SECONDS, connect
 
@@ -65,11 +75,10 @@ class Session:
         self._last = 0
         self._welcomed = asyncio.Event()
 
-    async def open(self, path: str) -> None:
+    async def open(self, at: Endpoint) -> None:
         """Connect and wait for the ``Welcome``; raises as `connect` does, or `TimeoutError`."""
-        plan = self._plan
-        subprotocol = f"chat.v1.{plan.protocol}"
-        self._socket = await connect(plan.host, plan.port, path, subprotocol, self._receive)
+        subprotocol = f"chat.v1.{self._plan.protocol}"
+        self._socket = await connect(at.host, at.port, at.path, subprotocol, self._receive)
         await asyncio.wait_for(self._welcomed.wait(), HANDSHAKE_SECONDS)
 
     def send(self, dues: Sequence[float]) -> None:
@@ -137,12 +146,17 @@ class Crowd:
         self._flows: list[Flow] = []
         self.sessions: list[Session] = []
 
+    @property
+    def senders(self) -> list[Session]:
+        """The sessions that are to send."""
+        return self.sessions[::2] if self._plan.one_way else self.sessions
+
     async def open(self, pairs: Sequence[Pair]) -> None:
         """Connect both users of each pair, a few at a time."""
-        opening = [(session, path) for pair in pairs for session, path in self._meet(pair)]
+        opening = [meeting for pair in pairs for meeting in self._meet(pair)]
         for start in range(0, len(opening), OPENING_AT_ONCE):
             part = opening[start : start + OPENING_AT_ONCE]
-            await asyncio.gather(*(session.open(path) for session, path in part))
+            await asyncio.gather(*(session.open(endpoint) for session, endpoint in part))
         self.sessions += [session for session, _ in opening]
 
     async def drain(self) -> None:
@@ -160,12 +174,12 @@ class Crowd:
         for session in self.sessions:
             session.close()
 
-    def _meet(self, pair: Pair) -> list[tuple[Session, str]]:
+    def _meet(self, pair: Pair) -> list[tuple[Session, Endpoint]]:
         one, other = (Flow(pair.conversation_id, self._tally.faults) for _ in range(2))
         self._flows += (one, other)
         return [
-            (Session(self._plan, self._tally, one, other), pair.paths[0]),
-            (Session(self._plan, self._tally, other, one), pair.paths[1]),
+            (Session(self._plan, self._tally, one, other), pair.endpoints[0]),
+            (Session(self._plan, self._tally, other, one), pair.endpoints[1]),
         ]
 
 
@@ -178,16 +192,27 @@ class Reading:
     server_cpu_s: float
     generator_cpu_s: float
     engine_cpu_s: float | None
+    broker_cpu_s: float | None
 
-    @classmethod
-    def take(cls, tally: Tally, server: psutil.Process, engine: psutil.Process | None) -> "Reading":
-        """Read the clocks now."""
-        return cls(
+
+class Meter:
+    """Reads the clocks of the processes of a plan."""
+
+    def __init__(self, plan: Plan, tally: Tally) -> None:
+        self._tally = tally
+        self._servers = [psutil.Process(pid) for pid in plan.server_pids]
+        self._engine = engine_process(plan.engine_pid)
+        self._broker = engine_process(plan.broker_pid)
+
+    def read(self) -> Reading:
+        """Read them now."""
+        return Reading(
             perf_counter(),
-            tally.acknowledged,
-            cpu_s(server),
+            self._tally.acknowledged,
+            sum(map(cpu_s, self._servers)),
             own_cpu_s(),
-            engine_cpu_s(engine),
+            engine_cpu_s(self._engine),
+            engine_cpu_s(self._broker),
         )
 
 
@@ -220,19 +245,20 @@ async def exchange(plan: Plan, load: ClosedLoop | OpenLoop) -> Traffic:
     tally = Tally()
     crowd = Crowd(plan, tally)
     await crowd.open(plan.pairs)
-    server, engine = psutil.Process(plan.server_pid), engine_process(plan.engine_pid)
+    await asyncio.sleep(plan.settle)
+    meter = Meter(plan, tally)
     gc.freeze()
     seconds = plan.warm_up + load.seconds
     if isinstance(load, ClosedLoop):
-        drive = drive_closed(load, seconds, crowd.sessions, tally)
+        drive = drive_closed(load, seconds, crowd.senders, tally)
     else:
-        drive = drive_open(load, seconds, crowd.sessions, tally)
+        drive = drive_open(load, seconds, crowd.senders, tally)
     driver = asyncio.create_task(drive, name="driver")
     await asyncio.sleep(plan.warm_up)
-    before = Reading.take(tally, server, engine)
+    before = meter.read()
     tally.measure_from = before.time
     await driver
-    after = Reading.take(tally, server, engine)
+    after = meter.read()
     await crowd.drain()
     crowd.close()
     return Traffic(
@@ -244,22 +270,28 @@ async def exchange(plan: Plan, load: ClosedLoop | OpenLoop) -> Traffic:
         lateness_ms=percentiles(tally.lateness),
         faults=tally.faults,
         engine_cpu_s=used(before.engine_cpu_s, after.engine_cpu_s),
+        broker_cpu_s=used(before.broker_cpu_s, after.broker_cpu_s),
     )
 
 
 async def hold(plan: Plan) -> Footprint:
-    """Open all connections and read the growth of the server's resident memory."""
+    """Open all connections and read the growth of the servers' resident memory."""
     tally = Tally()
     crowd = Crowd(plan, tally)
-    server = psutil.Process(plan.server_pid)
+    servers = [psutil.Process(pid) for pid in plan.server_pids]
     await crowd.open(plan.pairs[:FIRST_PAIRS])
     await asyncio.sleep(SETTLE_SECONDS)
-    before, first = server.memory_info().rss, len(crowd.sessions)
+    before, first = resident(servers), len(crowd.sessions)
     await crowd.open(plan.pairs[FIRST_PAIRS:])
     await asyncio.sleep(SETTLE_SECONDS)
-    grown, connections = server.memory_info().rss - before, len(crowd.sessions) - first
+    grown, connections = resident(servers) - before, len(crowd.sessions) - first
     crowd.close()
     return Footprint(connections, grown / 1024 / max(connections, 1), tally.faults)
+
+
+def resident(processes: Iterable[psutil.Process]) -> int:
+    """Bytes of memory, of all processes together."""
+    return sum(int(process.memory_info().rss) for process in processes)
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles:

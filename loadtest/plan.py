@@ -5,10 +5,18 @@ import msgspec
 from loadtest.messages import Protocol
 
 
-class Pair(msgspec.Struct, frozen=True):
-    """Two users of one conversation: the paths (with token) to open, and the conversation."""
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a user connects; the path holds the token."""
 
-    paths: tuple[str, str]
+    host: str
+    port: int
+    path: str
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """Two users of one conversation, perhaps on two servers."""
+
+    endpoints: tuple[Endpoint, Endpoint]
     conversation_id: str
 
 
@@ -32,20 +40,23 @@ class Idle(msgspec.Struct, frozen=True, tag="idle"):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One run of the generator against the server with the process id ``server_pid``.
+    """One run of the generator against the servers with the process ids ``server_pids``.
 
-    A loop runs for ``warm_up`` seconds before it is measured. ``engine_pid`` is the database that
-    the server stores in, where that is a process of this machine.
+    All connections are silent for ``settle`` seconds; then a loop runs for ``warm_up`` seconds
+    before it is measured. ``engine_pid`` is the database that
+    the servers store in, ``broker_pid`` their Kafka, where those are processes of this machine.
+    When ``one_way``, the first of each pair sends and the second only receives.
     """
 
-    host: str
-    port: int
-    server_pid: int
+    server_pids: list[int]
     protocol: Protocol
     pairs: list[Pair]
     load: ClosedLoop | OpenLoop | Idle
     warm_up: float = 1.0
+    settle: float = 0.0
     engine_pid: int | None = None
+    broker_pid: int | None = None
+    one_way: bool = False
 
 
 class Percentiles(msgspec.Struct, frozen=True):
@@ -57,7 +68,7 @@ class Percentiles(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True, tag="traffic"):
-    """What a loop measured, over the same window for all processes.
+    """What a loop measured, over the same window for all processes; those of servers are added up.
 
     ``latency_ms`` runs from the time a message was due to its arrival at the peer's socket,
     ``lateness_ms`` from the time it was due to its sending.
@@ -71,6 +82,7 @@ class Traffic(msgspec.Struct, frozen=True, tag="traffic"):
     lateness_ms: Percentiles
     faults: dict[str, int]
     engine_cpu_s: float | None = None
+    broker_cpu_s: float | None = None
 
 
 class Footprint(msgspec.Struct, frozen=True, tag="footprint"):

@@ -17,6 +17,7 @@ from loadtest.figures import (
     latency_p99,
     lateness_p99,
     limited,
+    middle,
     rate,
     server_cost,
     silent,
@@ -30,21 +31,18 @@ MOST_IDLE_KIB = 24.0
 
 def summarize(results: Results) -> Report:
     """Reduce the rounds to their medians and judge them."""
-    runs = named_runs(results)
+    runs = named_runs(results.closed, results.open, ("floor", results.subject))
     idle = (
         ("idle, floor", results.idle_floor.faults),
         (f"idle, {results.subject}", results.idle_subject.faults),
     )
-    loops = {"greatest rate": results.closed, "open loop": results.open}
     return Report(
         ("floor", results.subject),
         [*rate_figures(results), *latency_figures(results), idle_figure(results)],
         invalid=[
             *silent(runs),
             *faults([*((name, run.faults) for name, run in runs), *idle]),
-            *bottlenecks(
-                {name: [(r.floor, r.subject) for r in rounds] for name, rounds in loops.items()}
-            ),
+            *limits(results.closed, results.open),
         ],
         marked=[name for name, run in runs if limited(run)],
     )
@@ -91,22 +89,31 @@ def idle_figure(results: Results) -> Figure:
 
 
 def compared(
-    name: str, rounds: list[Round], value: Callable[[Traffic], float], unit: str, digits: int
+    name: str, rounds: list[Round], value: Callable[[Traffic], float | None], unit: str, digits: int
 ) -> Figure:
-    """The median over the rounds for each server."""
+    """The median over the rounds for each side."""
     values = (
-        median(value(one.floor) for one in rounds),
-        median(value(one.subject) for one in rounds),
+        middle(value(one.floor) for one in rounds),
+        middle(value(one.subject) for one in rounds),
     )
     return Figure(name, values, unit, digits)
 
 
-def named_runs(results: Results) -> list[tuple[str, Traffic]]:
+def named_runs(
+    closed: list[Round], opened: list[Round], sides: tuple[str, str]
+) -> list[tuple[str, Traffic]]:
     """Every loop that was run, with a name for it."""
-    loops = (("greatest rate", results.closed), ("open loop", results.open))
     return [
-        (f"{loop}, round {number}, {server}", run)
-        for loop, rounds in loops
+        (f"{loop}, round {number}, {side}", run)
+        for loop, rounds in (("greatest rate", closed), ("open loop", opened))
         for number, one in enumerate(rounds, 1)
-        for server, run in (("floor", one.floor), (results.subject, one.subject))
+        for side, run in zip(sides, (one.floor, one.subject), strict=True)
     ]
+
+
+def limits(closed: list[Round], opened: list[Round]) -> list[str]:
+    """The loops whose figures the generator may have set; see `bottlenecks`."""
+    loops = {"greatest rate": closed, "open loop": opened}
+    return bottlenecks(
+        {name: [(one.floor, one.subject) for one in rounds] for name, rounds in loops.items()}
+    )

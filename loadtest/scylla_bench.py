@@ -130,11 +130,8 @@ async def send(
     options: Options, place: Place, server: Server, pairs: list[Pair], load: ClosedLoop | OpenLoop
 ) -> Traffic:
     """Send messages through the node."""
-    plan = Plan(
-        *(server.host, server.port, server.pid, options.protocol, pairs, load),
-        engine_pid=place.engine_pid,
-    )
-    return await generate(plan, Traffic, options.duration + GENERATOR_SECONDS)
+    plan = Plan([server.pid], options.protocol, pairs, load, engine_pid=place.engine_pid)
+    return await generate(plan, Traffic)
 
 
 @asynccontextmanager

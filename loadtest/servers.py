@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import jwt
 
-from loadtest.plan import Pair
+from loadtest.plan import Endpoint, Pair
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 30.0
@@ -120,7 +120,7 @@ class Tradewire:
         return str(answer["conversation"]["conversation_id"])
 
 
-def tradewire_on_scylla(hosts: Sequence[str], keyspace: str) -> Tradewire:
+def tradewire_on_scylla(hosts: Sequence[str], keyspace: str, **settings: str) -> Tradewire:
     """``tradewire serve`` on a keyspace of ScyllaDB or Cassandra, of which one copy is kept."""
     return Tradewire(
         {
@@ -128,6 +128,7 @@ def tradewire_on_scylla(hosts: Sequence[str], keyspace: str) -> Tradewire:
             "SCYLLA_HOSTS": ",".join(hosts),
             "SCYLLA_KEYSPACE": keyspace,
             "SCYLLA_REPLICATION_FACTOR": "1",
+            **settings,
         }
     )
 
@@ -150,18 +151,31 @@ class Server:
         """The port it listens on."""
         return urlsplit(self.url).port or 80
 
-    async def pairs(self, count: int) -> list[Pair]:
-        """Users ``a0``/``b0`` and so on, each two with a conversation; raises `ServerError`."""
-        users = [(f"a{number}", f"b{number}") for number in range(count)]
+    async def pairs(
+        self, count: int, first: int = 0, *, peers_on: "Server | None" = None
+    ) -> list[Pair]:
+        """Users ``a0``/``b0`` and so on, each two with a conversation; raises `ServerError`.
+
+        They are numbered from ``first``. The second of each connects to ``peers_on``, if given.
+        """
+        users = [(f"a{number}", f"b{number}") for number in range(first, first + count)]
         conversations = await self.target.introduce(self.url, users)
-        return [self._pair(*pair, to) for pair, to in zip(users, conversations, strict=True)]
+        second = peers_on or self
+        return [
+            Pair((self.endpoint(one), second.endpoint(other)), conversation_id)
+            for (one, other), conversation_id in zip(users, conversations, strict=True)
+        ]
 
     def strangers(self, count: int) -> list[Pair]:
         """Users ``a0``/``b0`` and so on, who have no conversation."""
-        return [self._pair(f"a{number}", f"b{number}", "") for number in range(count)]
+        return [
+            Pair((self.endpoint(f"a{number}"), self.endpoint(f"b{number}")), "")
+            for number in range(count)
+        ]
 
-    def _pair(self, one: str, other: str, conversation_id: str) -> Pair:
-        return Pair((self.target.path(one), self.target.path(other)), conversation_id)
+    def endpoint(self, user_id: str) -> Endpoint:
+        """Where this user connects."""
+        return Endpoint(self.host, self.port, self.target.path(user_id))
 
 
 @asynccontextmanager

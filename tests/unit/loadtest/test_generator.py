@@ -7,17 +7,17 @@ from itertools import count
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from loadtest.bench import Options, compare, generate
 from loadtest.floor import peer_of
 from loadtest.messages import Protocol
-from loadtest.plan import ClosedLoop, OpenLoop, Pair, Plan, Traffic
+from loadtest.plan import ClosedLoop, Endpoint, OpenLoop, Pair, Plan, Traffic
 from loadtest.report import summarize
 from loadtest.servers import Floor, running
 
-DEADLINE = 60.0
 WARM_UP = 0.1
+LOAD = ClosedLoop(in_flight=2, seconds=0.1)
 PROTOCOLS = pytest.mark.parametrize("protocol", ["json", "msgpack"])
 
 
@@ -26,8 +26,8 @@ async def test_a_closed_loop_finds_the_floor_correct(protocol: Protocol) -> None
     async with running(Floor()) as server:
         load = ClosedLoop(in_flight=2, seconds=0.2)
         pairs = await server.pairs(2)
-        plan = Plan(server.host, server.port, server.pid, protocol, pairs, load, WARM_UP)
-        traffic = await generate(plan, Traffic, DEADLINE)
+        plan = Plan([server.pid], protocol, pairs, load, WARM_UP)
+        traffic = await generate(plan, Traffic)
     assert traffic.faults == {}
     assert traffic.acknowledged > 0
     assert traffic.latency_ms.p50 > 0
@@ -38,11 +38,23 @@ async def test_an_open_loop_sends_what_is_due() -> None:
     async with running(Floor()) as server:
         load = OpenLoop(rate=100, seconds=0.5, seed=1)
         pairs = await server.pairs(2)
-        plan = Plan(server.host, server.port, server.pid, "json", pairs, load, WARM_UP)
-        traffic = await generate(plan, Traffic, DEADLINE)
+        plan = Plan([server.pid], "json", pairs, load, WARM_UP)
+        traffic = await generate(plan, Traffic)
     assert traffic.faults == {}
     assert traffic.acknowledged > 0
     assert traffic.latency_ms.max >= traffic.latency_ms.p50 > 0
+
+
+async def test_the_processor_time_of_all_servers_is_added_up() -> None:
+    async with running(Floor()) as server:
+        load = ClosedLoop(in_flight=2, seconds=0.5)
+        pairs = await server.pairs(2)
+        twice = [server.pid, server.pid]
+        plan = Plan(twice, "json", pairs, load, WARM_UP, broker_pid=server.pid)
+        traffic = await generate(plan, Traffic)
+    assert traffic.broker_cpu_s
+    # The clocks of a process tick a hundred times a second, and are read one after the other.
+    assert traffic.server_cpu_s == pytest.approx(2 * traffic.broker_cpu_s, abs=0.05)
 
 
 async def test_a_comparison_of_the_floor_with_itself_is_complete() -> None:
@@ -60,7 +72,7 @@ async def test_a_comparison_of_the_floor_with_itself_is_complete() -> None:
 Spoil = Callable[[list[dict[str, object]]], list[dict[str, object]]]
 
 
-class WrongServer:
+class Relay:
     """A relay of two users; the first two events to each of them go through ``spoil``."""
 
     def __init__(self, spoil: Spoil) -> None:
@@ -68,6 +80,17 @@ class WrongServer:
         self._sockets: dict[str, web.WebSocketResponse] = {}
         self._first_two: dict[str, list[dict[str, object]]] = {"a0": [], "b0": []}
         self._numbers = count(1)
+
+    @property
+    def senders(self) -> list[str]:
+        """Those who sent something."""
+        return [user_id for user_id, messages in self._first_two.items() if messages]
+
+    def server(self) -> TestServer:
+        """A server of it, perhaps one of several."""
+        application = web.Application()
+        application.router.add_get("/ws/chat", self.serve)
+        return TestServer(application, host="127.0.0.1")
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=("chat.v1.json",))
@@ -105,13 +128,26 @@ class WrongServer:
     ids=["lost", "duplicate", "out of order", "text", "conversation"],
 )
 async def test_a_wrong_server_is_found_out(spoil: Spoil, fault: str) -> None:
-    application = web.Application()
-    application.router.add_get("/ws/chat", WrongServer(spoil).serve)
-    async with TestServer(application, host="127.0.0.1") as server:
-        assert server.port is not None
-        paths = ("/ws/chat?user_id=a0", "/ws/chat?user_id=b0")
-        load = ClosedLoop(in_flight=2, seconds=0.1)
-        pair = Pair(paths, str(uuid.uuid4()))
-        plan = Plan("127.0.0.1", server.port, os.getpid(), "json", [pair], load, WARM_UP)
-        traffic = await generate(plan, Traffic, DEADLINE)
+    async with Relay(spoil).server() as server:
+        plan = Plan([os.getpid()], "json", [pair_on(server, server)], LOAD, WARM_UP)
+        traffic = await generate(plan, Traffic)
     assert [seen for seen in traffic.faults if seen.startswith(fault)]
+
+
+async def test_one_way_the_first_of_a_pair_sends_to_the_second_on_another_server() -> None:
+    relay = Relay(lambda events: events)
+    async with relay.server() as one, relay.server() as other:
+        pairs = [pair_on(one, other)]
+        plan = Plan([os.getpid()], "json", pairs, LOAD, WARM_UP, one_way=True)
+        traffic = await generate(plan, Traffic)
+    assert traffic.faults == {}
+    assert traffic.acknowledged > 0
+    assert relay.senders == ["a0"]
+
+
+def pair_on(one: BaseTestServer, other: BaseTestServer) -> Pair:
+    first, second = (
+        Endpoint("127.0.0.1", server.port or 0, f"/ws/chat?user_id={user_id}")
+        for server, user_id in ((one, "a0"), (other, "b0"))
+    )
+    return Pair((first, second), str(uuid.uuid4()))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from loadtest import scylla_bench
+from loadtest import cluster_bench, scylla_bench
 from loadtest.__main__ import bench, main
 from loadtest.bench import Options
 from loadtest.scylla_bench import engine_process, loopback
@@ -19,20 +19,22 @@ def given(*words: str) -> dict[str, Any]:
     return {
         name: value
         for name, value in params.items()
-        if value is not None and name not in {"store", "out"}
+        if value is not None and name not in {"store", "cluster", "out"}
     }
 
 
 def test_each_store_has_its_own_rounds_and_rate() -> None:
     embedded, scylla = Options(**given()), scylla_bench.Options(**given())
+    cluster = cluster_bench.Options(**given())
     assert (embedded.rounds, embedded.rate) == (6, 1000.0)
-    assert (scylla.rounds, scylla.rate) == (4, 500.0)
+    assert (scylla.rounds, scylla.rate) == (cluster.rounds, cluster.rate) == (4, 500.0)
     assert (scylla.connections, scylla.in_flight) == (200, 16)
 
 
-def test_what_is_said_holds_for_either_store() -> None:
+def test_what_is_said_holds_for_each() -> None:
     words = ("--rounds", "2", "--rate", "50", "--connections", "20", "--duration", "0.5")
-    for options in (Options(**given(*words)), scylla_bench.Options(**given(*words))):
+    for kind in (Options, scylla_bench.Options, cluster_bench.Options):
+        options = kind(**given(*words))
         assert (options.rounds, options.rate) == (2, 50.0)
         assert (options.connections, options.duration) == (20, 0.5)
 
@@ -47,11 +49,19 @@ def test_another_store_is_refused() -> None:
     assert "kafka" in result.output
 
 
+@pytest.mark.parametrize("store", ["sqlite", "scylla"])
+def test_a_cluster_leaves_no_choice_of_the_store(store: str) -> None:
+    result = CliRunner().invoke(main, ["bench", "--cluster", "--store", store])
+    assert result.exit_code == 2
+    assert "leave --store out" in result.output
+
+
+@pytest.mark.parametrize("words", [("--store", "scylla"), ("--cluster",)])
 def test_an_engine_that_does_not_answer_makes_the_run_invalid(
-    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRADEWIRE_SCYLLA", "127.0.0.1:1")
-    result = CliRunner().invoke(main, ["bench", "--store", "scylla"])
+    result = CliRunner().invoke(main, ["bench", *words])
     assert result.exit_code == 2
     assert re.search(r"invalid:.*127\.0\.0\.1:1", result.output)
 

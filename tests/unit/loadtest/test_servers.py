@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 import jwt
 import pytest
 
-from loadtest.servers import Floor, ServerError, Tradewire, running, tradewire_on_scylla
+from loadtest.plan import Endpoint
+from loadtest.servers import Floor, Server, ServerError, Tradewire, running, tradewire_on_scylla
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,23 @@ async def test_the_floor_starts_and_stops() -> None:
         assert server.host == "127.0.0.1"
         assert server.port > 0
         [pair] = await server.pairs(1)
-        assert pair.paths == ("/ws/chat?user_id=a0", "/ws/chat?user_id=b0")
+        assert pair.endpoints == (
+            Endpoint(server.host, server.port, "/ws/chat?user_id=a0"),
+            Endpoint(server.host, server.port, "/ws/chat?user_id=b0"),
+        )
         assert pair.conversation_id
+
+
+async def test_the_second_of_each_pair_may_be_on_another_server() -> None:
+    one, other = (Server(Floor(), 1, f"http://127.0.0.1:{port}") for port in (1001, 1002))
+    pairs = await one.pairs(2, first=7, peers_on=other)
+    assert [pair.endpoints for pair in pairs] == [
+        (
+            Endpoint("127.0.0.1", 1001, f"/ws/chat?user_id=a{number}"),
+            Endpoint("127.0.0.1", 1002, f"/ws/chat?user_id=b{number}"),
+        )
+        for number in (7, 8)
+    ]
 
 
 async def test_a_server_that_ends_at_once_is_told_with_its_own_words() -> None:
@@ -62,3 +78,9 @@ def test_a_store_is_named_whatever_the_environment_says() -> None:
     assert target.environment["SCYLLA_KEYSPACE"] == "bench_1"
     assert target.environment["SCYLLA_REPLICATION_FACTOR"] == "1"
     assert target.environment["MESSAGES_PER_SECOND"] == "0"
+
+
+def test_settings_are_added_to_those_of_the_store() -> None:
+    target = tradewire_on_scylla(("127.0.0.1:9042",), "bench_1", EVENTS="kafka")
+    assert target.environment["STORE"] == "scylla"
+    assert target.environment["EVENTS"] == "kafka"
