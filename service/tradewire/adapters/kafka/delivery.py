@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from tradewire.adapters.kafka.connection import REQUEST_S, client_arguments, unavailable
 from tradewire.adapters.kafka.options import Options
+from tradewire.adapters.kafka.producer import abandon
 from tradewire.adapters.kafka.topics import DELIVERY
 from tradewire.ports import BUS_RECORD_BYTES
 from tradewire.telemetry.tasks import Tasks
@@ -67,14 +68,18 @@ class KafkaBus:
         self._wake.set()
 
     async def close(self) -> None:
+        producer, self._producer = self._producer, None
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._close_consumer()
-                if self._producer is not None:
-                    await self._send_waiting(self._producer)
-                    await self._producer.stop()
+                if producer is not None:
+                    await self._send_waiting(producer)
+                    await producer.flush()
         except (KafkaError, TimeoutError) as error:
             _log.warning("records to other nodes were given up", reason=str(error))
+        finally:
+            if producer is not None:
+                await abandon(producer)
 
     async def _open_producer(self) -> None:
         if self._producer is not None:

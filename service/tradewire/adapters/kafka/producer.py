@@ -61,7 +61,7 @@ class Producer:
         """End it; what is not delivered by now is given up."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _abandon(producer)
+            await abandon(producer)
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -108,7 +108,7 @@ def _heard(future: "asyncio.Future[object]") -> None:
         future.exception()
 
 
-async def _abandon(producer: AIOKafkaProducer) -> None:
+async def abandon(producer: AIOKafkaProducer) -> None:
     """End without waiting for what is not delivered, as `stop` of the client would do for ever."""
     sender = producer._sender.sender_task  # noqa: SLF001  # there is no other way to end it
     sender.cancel()
