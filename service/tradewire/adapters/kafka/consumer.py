@@ -16,8 +16,8 @@ from tradewire.domain.errors import Unavailable
 from tradewire.ports import Partition, Record
 
 START_S = 10.0
-COMMIT_S = 2.0
-STOP_S = 2.0
+COMMIT_S = 1.5
+STOP_S = 1.5
 POLL_MS = 200
 POLL_RECORDS = 500
 REBALANCE_MS = 20_000
@@ -82,13 +82,8 @@ class KafkaConsumer:
 
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None
-        if consumer is None:
-            return
-        try:
-            async with asyncio.timeout(STOP_S):
-                await consumer.stop()
-        except (KafkaError, TimeoutError) as error:
-            _log.warning("the group was not left in order", reason=str(error))
+        if consumer is not None:
+            await _stop(consumer)
 
     def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
@@ -108,6 +103,20 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         _log.info("partitions to consume", partitions=len(assigned))
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group, and end what the client has under way: it may wait for others to join."""
+    stopping = asyncio.create_task(consumer.stop(), name="leaving the group")
+    done, _ = await asyncio.wait({stopping}, timeout=STOP_S)
+    if not done:
+        await consumer._client.close()  # noqa: SLF001  # what waits for an answer ends with it
+        done, _ = await asyncio.wait({stopping}, timeout=STOP_S)
+    if not done:
+        stopping.cancel()
+        _log.warning("the group was not left in order")
+    elif (error := stopping.exception()) is not None:
+        _log.warning("the group was not left in order", reason=str(error))
 
 
 @contextmanager
