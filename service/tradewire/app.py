@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -119,7 +118,6 @@ class Node:
             self._start_duties(self._sockets)
             if self._broker is not None:
                 await self._broker.start(self._duties)
-                self._start_hub(self._broker)
             await self._listen(self._sockets, self._authenticator)
         except BaseException:
             await self.stop()
@@ -183,11 +181,6 @@ class Node:
             tasks=self._tasks,
         )
 
-    def _start_hub(self, broker: "Broker") -> None:
-        if isinstance(self._hub, ClusterHub):
-            run = broker.when_ready(partial(self._hub.run, self._service.neighbours))
-            self._duties.start("other nodes", run, forever=True)
-
     def _make_broker(self) -> "Broker | None":
         """Kafka, where events go there. Its client is not imported where they do not."""
         if self._settings.events != "kafka":
@@ -210,6 +203,9 @@ class Node:
         typing, expiry = self._service.typing, self._service.expiry
         self._duties.start("typing", _every(TYPING_TURN_S, typing.expire), forever=True)
         self._duties.start("expiry", _every(EXPIRY_TURN_S, expiry.run), forever=True)
+        if isinstance(self._hub, ClusterHub):
+            run = self._hub.run(self._service.neighbours)
+            self._duties.start("other nodes", run, forever=True)
         if self._cluster is not None:
             refusals = Refusals(self._service.context, self._cluster)
             self._duties.start("refusals", _every(REFUSALS_TURN_S, refusals.look), forever=True)

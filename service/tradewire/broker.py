@@ -66,7 +66,7 @@ class Broker:
             ("consuming", self._consuming.run),
             ("outbox", self._sample),
         ):
-            duties.start(name, self.when_ready(duty), forever=True)
+            duties.start(name, self._when_ready(duty), forever=True)
 
     def wake(self) -> None:
         """Something was committed; from any thread."""
@@ -89,7 +89,10 @@ class Broker:
             self.reason = None
             self._ready.set()
         if (before is None) != (self.reason is None):
-            _log.warning("kafka", state="away" if self.reason else "there", reason=self.reason)
+            if self.reason is None:
+                _log.info("Kafka is there")
+            else:
+                _log.warning("Kafka is away", reason=self.reason)
 
     async def _watch(self) -> None:
         while True:
@@ -108,7 +111,6 @@ class Broker:
             except TradewireError as error:
                 _log.debug("what waits to be published was not counted", reason=str(error))
 
-    async def when_ready(self, duty: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do a duty once Kafka has been there with all topics."""
+    async def _when_ready(self, duty: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await self._ready.wait()
         await duty()

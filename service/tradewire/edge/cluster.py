@@ -119,7 +119,6 @@ class ClusterHub(LocalHub):
         self._clock = clock
         self._tasks = tasks
         self._listener: Listener | None = None
-        self._listening = 0
         self._items: list[nodes.Item] = []
         self._wake = asyncio.Event()
         self._sequences: dict[int, int] = {}
@@ -187,10 +186,9 @@ class ClusterHub(LocalHub):
         async with lock:
             here = bool(self.of_user(user))
             if here and user not in self._placed:
-                since = self._clock.next_id()
-                await self._cluster.join(*user)
                 self._placed.add(user)
-                self._resume_later(user, since)
+                self._resume_later(user, self._clock.next_id())
+                await self._cluster.join(*user)
             elif not here and user in self._placed:
                 await self._cluster.leave(*user)
                 self._placed.discard(user)
@@ -214,6 +212,7 @@ class ClusterHub(LocalHub):
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell(), name="telling")
+            group.create_task(self._listen(), name="listening")
             group.create_task(self._look(), name="signs of life")
 
     async def _tell(self) -> None:
@@ -275,9 +274,8 @@ class ClusterHub(LocalHub):
     # --- hearing ----------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """For ever: listen, give signs of life and look for those of the others."""
+        """For ever: give signs of life and look for those of the others."""
         while True:
-            await self._listen()
             self._look_for_others(asyncio.get_running_loop().time())
             for node, run in self._cluster.others.items():
                 self._send(node, run, [])
@@ -285,20 +283,25 @@ class ClusterHub(LocalHub):
             await asyncio.sleep(TURN_S)
 
     async def _listen(self) -> None:
-        """Listen in this node's place, also when it has got another one."""
-        run, node = self._cluster.run, self._cluster.node
-        if run == self._listening:
-            return
-        since = min([self._clock.next_id(), *(peer.at for peer in self._peers.values())])
-        try:
-            await self._bus.listen(node, self._heard)
-        except TradewireError as error:
-            _log.warning("the bus is away", reason=str(error))
-            return
-        self._listening = run
+        """For ever: listen in this node's place, also when it has got another one."""
+        listening = 0
+        while True:
+            run = self._cluster.run
+            if run != listening:
+                try:
+                    await self._bus.listen(self._cluster.node, self._heard)
+                except TradewireError as error:
+                    _log.warning("other nodes cannot be heard yet", reason=str(error))
+                else:
+                    listening = run
+                    self._begin_anew()
+            await asyncio.sleep(TURN_S)
+
+    def _begin_anew(self) -> None:
+        """All numbers begin anew with the place that is listened in."""
+        self._miss(min([self._clock.next_id(), *(peer.at for peer in self._peers.values())]))
         self._peers.clear()
         self._sequences.clear()
-        self._miss(since)
 
     def _look_for_others(self, now: float) -> None:
         living = set(self._cluster.others.values())

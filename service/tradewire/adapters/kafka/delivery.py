@@ -17,6 +17,7 @@ from tradewire.adapters.kafka.connection import REQUEST_S, client_arguments, una
 from tradewire.adapters.kafka.options import Options
 from tradewire.adapters.kafka.producer import abandon
 from tradewire.adapters.kafka.topics import DELIVERY
+from tradewire.domain.errors import Unavailable
 from tradewire.ports import BUS_RECORD_BYTES
 from tradewire.telemetry.tasks import Tasks
 
@@ -87,7 +88,7 @@ class KafkaBus:
         producer = AIOKafkaProducer(**self._arguments, acks=1, max_batch_size=BATCH_BYTES)
         try:
             await producer.start()
-            self._places = len(await producer.partitions_for(self._topic))
+            self._places = await _partitions(producer, self._topic)
         except BaseException:
             await producer.stop()
             raise
@@ -142,6 +143,16 @@ class KafkaBus:
                 _log.debug("a record to another node is dropped", reason=str(error))
             else:
                 sent.add_done_callback(_note_loss)
+
+
+async def _partitions(producer: AIOKafkaProducer, topic: str) -> int:
+    """How many the topic has. Raises Unavailable when it is not there yet."""
+    # To ask for the topic by its name may make it, with the settings of the broker.
+    known = await producer.client.fetch_all_metadata()
+    partitions = known.partitions_for_topic(topic)
+    if not partitions:
+        raise Unavailable(f"Kafka has no topic {topic} yet.")
+    return len(partitions)
 
 
 def _note_loss(sent: "asyncio.Future[Any]") -> None:
