@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -185,8 +184,8 @@ class Node:
 
     def _start_hub(self, broker: "Broker") -> None:
         if isinstance(self._hub, ClusterHub):
-            run = broker.when_ready(partial(self._hub.run, self._service.neighbours))
-            self._duties.start("other nodes", run, forever=True)
+            self._duties.start("other nodes", self._hub.run(self._service.neighbours), forever=True)
+            self._duties.start("bus", broker.when_ready(self._hub.listen), forever=True)
 
     def _make_broker(self) -> "Broker | None":
         """Kafka, where events go there. Its client is not imported where they do not."""

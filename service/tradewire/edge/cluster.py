@@ -101,7 +101,9 @@ class Settling(Struct):
 
 
 class ClusterHub(LocalHub):
-    """The hub of one node among several. `run` it for as long as the node lives."""
+    """The hub of one node among several: it is to `run` for as long as the node lives, and to
+    `listen` from when the bus is there. Until then all that others tell is read from the store.
+    """
 
     def __init__(
         self,
@@ -210,7 +212,7 @@ class ClusterHub(LocalHub):
     # --- telling ----------------------------------------------------------------------------------
 
     async def run(self, listener: Listener) -> None:
-        """For ever: tell the others, and hear them."""
+        """For ever: tell the others, and make up for what is not heard of them."""
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell(), name="telling")
@@ -275,17 +277,21 @@ class ClusterHub(LocalHub):
     # --- hearing ----------------------------------------------------------------------------------
 
     async def _look(self) -> None:
-        """For ever: listen, give signs of life and look for those of the others."""
+        """For ever: give signs of life and look for those of the others."""
         while True:
-            await self._listen()
             self._look_for_others(asyncio.get_running_loop().time())
             for node, run in self._cluster.others.items():
                 self._send(node, run, [])
             self._resume_all()
             await asyncio.sleep(TURN_S)
 
+    async def listen(self) -> None:
+        """For ever: listen in this node's place, also when it has got another one."""
+        while True:
+            await self._listen()
+            await asyncio.sleep(TURN_S)
+
     async def _listen(self) -> None:
-        """Listen in this node's place, also when it has got another one."""
         run, node = self._cluster.run, self._cluster.node
         if run == self._listening:
             return
@@ -297,7 +303,6 @@ class ClusterHub(LocalHub):
             return
         self._listening = run
         self._peers.clear()
-        self._sequences.clear()
         self._miss(since)
 
     def _look_for_others(self, now: float) -> None:
