@@ -103,7 +103,8 @@ class Node:
         self, number: int, cell: Cell, wire: Wire, store: MemoryStore, *, listens: bool = True
     ) -> None:
         self.tasks = Tasks(lambda name, error: None)
-        clock = Clock(ManualClock(), number)
+        self.wall = ManualClock()
+        clock = Clock(self.wall, number)
         self.run = clock.next_id()
         self.number = number
         self.cell = cell
@@ -263,6 +264,19 @@ async def test_what_a_node_tells_before_and_after_it_listens_is_heard(
     await until(lambda: deaf.hub._listening)
     await deaf.send("alice", room)
     await until(lambda: bob.types.count("MessageReceived") == 6)
+
+
+async def test_what_a_user_sends_comes_after_what_a_resume_told_though_clocks_differ(
+    nodes: list[Node], wire: Wire
+) -> None:
+    one, two, _ = nodes
+    room = await room_of(one, "alice", "bob")
+    wire.lossy = True
+    one.wall.advance(2_000)
+    first = await one.send("alice", room)
+    await two.service.resume.missed(caller("alice"), 0)
+    second = await two.send("alice", room)
+    assert second.message.id > first.message.id
 
 
 async def test_a_node_that_died_is_made_up_for(nodes: list[Node]) -> None:
