@@ -204,8 +204,9 @@ class Node:
         self._duties.start("typing", _every(TYPING_TURN_S, typing.expire), forever=True)
         self._duties.start("expiry", _every(EXPIRY_TURN_S, expiry.run), forever=True)
         if isinstance(self._hub, ClusterHub):
-            run = self._hub.run(self._service.neighbours)
-            self._duties.start("other nodes", run, forever=True)
+            telling = self._hub.run(self._service.neighbours)
+            self._duties.start("telling other nodes", telling, forever=True)
+            self._duties.start("hearing other nodes", self._hub.listen(), forever=True)
         if self._cluster is not None:
             refusals = Refusals(self._service.context, self._cluster)
             self._duties.start("refusals", _every(REFUSALS_TURN_S, refusals.look), forever=True)

@@ -549,7 +549,9 @@ class Bus(Protocol):
         """
 
     def send(self, node: int, record: bytes) -> None:
-        """Send a record of at most BUS_RECORD_BYTES soon; when too much waits, it is dropped."""
+        """Send a record of at most BUS_RECORD_BYTES soon; it is dropped when too much waits, or
+        nothing was listened to yet.
+        """
 
     async def close(self) -> None:
         """Send what waits, as far as that is possible in a moment, and release everything."""

@@ -99,9 +99,12 @@ class Socket:
 class Node:
     """A node of a cell: its hub and its use cases, on a store that all share."""
 
-    def __init__(self, number: int, cell: Cell, wire: Wire, store: MemoryStore) -> None:
+    def __init__(
+        self, number: int, cell: Cell, wire: Wire, store: MemoryStore, *, listens: bool = True
+    ) -> None:
         self.tasks = Tasks(lambda name, error: None)
-        clock = Clock(ManualClock(), number)
+        self.wall = ManualClock()
+        clock = Clock(self.wall, number)
         self.run = clock.next_id()
         self.number = number
         self.cell = cell
@@ -115,6 +118,11 @@ class Node:
         )
         self.service = Service(Context(store, self.hub, clock))
         self.tasks.start("hub", self.hub.run(self.service.neighbours), forever=True)
+        if listens:
+            self.listen()
+
+    def listen(self) -> None:
+        self.tasks.start("bus", self.hub.listen(), forever=True)
 
     async def connect(self, user_id: str) -> Socket:
         socket = Socket(self.hub, user_id)
@@ -229,6 +237,46 @@ async def test_while_a_node_is_not_heard_its_messages_are_read_from_the_store_ag
     wire.lossy = True
     await until(lambda: len(bob.resumed) >= 3)
     assert bob.resumed == sorted(bob.resumed)
+
+
+@pytest.fixture
+async def deaf(nodes: list[Node], wire: Wire) -> AsyncIterator[Node]:
+    """A fourth node, which cannot listen yet."""
+    node = Node(4, nodes[0].cell, wire, nodes[0].service.context.store, listens=False)  # type: ignore[arg-type]
+    yield node
+    await node.tasks.stop(DEADLINE_S)
+
+
+async def test_a_node_that_cannot_listen_yet_reads_from_the_store(deaf: Node) -> None:
+    bob = await deaf.connect("bob")
+    await until(lambda: len(bob.resumed) >= 3)
+
+
+async def test_what_a_node_tells_before_and_after_it_listens_is_heard(
+    nodes: list[Node], deaf: Node, wire: Wire
+) -> None:
+    bob = await nodes[0].connect("bob")
+    room = await room_of(deaf, "alice", "bob")
+    for _ in range(5):
+        await deaf.send("alice", room)
+        await until(lambda: not deaf.hub._items)
+    deaf.listen()
+    await until(lambda: deaf.number in wire.places)
+    await deaf.send("alice", room)
+    await until(lambda: bob.types.count("MessageReceived") == 6)
+
+
+async def test_what_a_user_sends_comes_after_what_a_resume_told_though_clocks_differ(
+    nodes: list[Node], wire: Wire
+) -> None:
+    one, two, _ = nodes
+    room = await room_of(one, "alice", "bob")
+    wire.lossy = True
+    one.wall.advance(2_000)
+    first = await one.send("alice", room)
+    await two.service.resume.missed(caller("alice"), 0)
+    second = await two.send("alice", room)
+    assert second.message.id > first.message.id
 
 
 async def test_a_node_that_died_is_made_up_for(nodes: list[Node]) -> None:

@@ -101,7 +101,9 @@ class Settling(Struct):
 
 
 class ClusterHub(LocalHub):
-    """The hub of one node among several. `run` it for as long as the node lives."""
+    """The hub of one node among several: it is to `run` for as long as the node lives, and to
+    `listen` from when the bus is there. Until then all that others tell is read from the store.
+    """
 
     def __init__(
         self,
@@ -208,7 +210,7 @@ class ClusterHub(LocalHub):
     # --- telling ----------------------------------------------------------------------------------
 
     async def run(self, listener: Listener) -> None:
-        """For ever: tell the others, and hear them."""
+        """For ever: tell the others, and make up for what is not heard of them."""
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell(), name="telling")
@@ -282,26 +284,23 @@ class ClusterHub(LocalHub):
             self._resume_all()
             await asyncio.sleep(TURN_S)
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
         """For ever: listen in this node's place, also when it has got another one."""
         listening = 0
         while True:
-            run = self._cluster.run
+            run, node = self._cluster.run, self._cluster.node
             if run != listening:
+                since = min([self._clock.next_id(), *(peer.at for peer in self._peers.values())])
                 try:
-                    await self._bus.listen(self._cluster.node, self._heard)
+                    await self._bus.listen(node, self._heard)
                 except TradewireError as error:
                     _log.warning("other nodes cannot be heard yet", reason=str(error))
-                else:
-                    listening = run
-                    self._begin_anew()
+                    await asyncio.sleep(SILENT_S)
+                    continue
+                listening = run
+                self._peers.clear()
+                self._miss(since)
             await asyncio.sleep(TURN_S)
-
-    def _begin_anew(self) -> None:
-        """All numbers begin anew with the place that is listened in."""
-        self._miss(min([self._clock.next_id(), *(peer.at for peer in self._peers.values())]))
-        self._peers.clear()
-        self._sequences.clear()
 
     def _look_for_others(self, now: float) -> None:
         living = set(self._cluster.others.values())

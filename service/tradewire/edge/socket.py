@@ -391,7 +391,8 @@ class ChatSocket:
                 self._outbound.flush(asyncio.get_running_loop().time())
                 # Not by aiohttp, which would end the connection at once: with frames of the client
                 # still unread, the system would reset it and drop what the client has not read.
-                self._transport.write(_CLOSE + int(code).to_bytes(2))
+                if not self._transport.is_closing():
+                    self._transport.write(_CLOSE + int(code).to_bytes(2))
                 await self._ended.wait()
         except TimeoutError:
             self._transport.abort()

@@ -45,6 +45,9 @@ class Resume:
         ]
         told += await self._changed(caller, missed.changes)
         told.sort(key=lambda pair: pair[0])
+        if told:
+            # What the caller says next comes after it, also where it came from a clock ahead.
+            self._context.clock.observe(told[-1][0])
         return Backlog([event for _, event in told], missed.truncated)
 
     async def _changed(

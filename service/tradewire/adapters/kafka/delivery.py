@@ -62,7 +62,7 @@ class KafkaBus:
             raise unavailable(error) from error
 
     def send(self, node: int, record: bytes) -> None:
-        if self._bytes + len(record) > WAITING_BYTES:
+        if self._producer is None or self._bytes + len(record) > WAITING_BYTES:
             return
         self._waiting.append((node, record))
         self._bytes += len(record)
