@@ -214,7 +214,6 @@ class ClusterHub(LocalHub):
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell(), name="telling")
-            group.create_task(self._listen(), name="listening")
             group.create_task(self._look(), name="signs of life")
 
     async def _tell(self) -> None:
