@@ -18,7 +18,7 @@ from loadtest.scylla_bench import engine_process, keyspace, loopback, migrate
 from loadtest.servers import ServerError, running, tradewire_on_scylla
 from tradewire.testing.engines import Cassandra, EngineError, Kafka, cassandra, kafka
 
-SETTLE_SECONDS = 4.0
+SETTLE_SECONDS = 5.0
 """When all nodes can know of a connection, 2.5 s after it came, its user is told once more what is
 of the last 10 s: each run has users of its own, who have been told nothing until then.
 """
