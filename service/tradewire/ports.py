@@ -372,6 +372,9 @@ class Cluster(Protocol):
     async def leave(self, tenant: str, user_id: str) -> None:
         """The user has none here any more."""
 
+    def expect(self, users: Iterable[tuple[str, str]]) -> None:
+        """These users will be looked for in a moment: begin already."""
+
     async def find(self, users: Iterable[tuple[str, str]]) -> dict[tuple[str, str], frozenset[int]]:
         """The other living nodes with connections of each user, as of ROUTE_AGE_S ago at most."""
 
@@ -473,6 +476,9 @@ class BrokerError(Exception):
 
 class Neighbours(Protocol):
     """The other nodes of a cell, if there are any."""
+
+    def expect(self, tenant: str, user_ids: Iterable[str]) -> None:
+        """An event for these users follows in a moment, when it is durable."""
 
     async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
         """Those of the users who have a device on another node."""

@@ -84,6 +84,8 @@ class RecordingHub:
     def connected(self, tenant: str, user_id: str) -> bool:
         raise AssertionError("commerce does not ask who is connected")
 
+    def expect(self, tenant: str, user_ids: Iterable[str]) -> None: ...
+
     async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
         raise AssertionError("commerce does not ask who is connected")
 

@@ -168,6 +168,9 @@ class ClusterHub(LocalHub):
             settling.task = self._tasks.start(f"settle {session_id}", settle)
         return settling.task if settling is not None else None
 
+    def expect(self, tenant: str, user_ids: Iterable[str]) -> None:
+        self._cluster.expect((tenant, user_id) for user_id in user_ids)
+
     async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
         found = await self._cluster.find((tenant, user_id) for user_id in user_ids)
         return frozenset(user_id for (_, user_id), nodes_ in found.items() if nodes_)

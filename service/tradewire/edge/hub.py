@@ -170,6 +170,9 @@ class LocalHub:
         """See ports.Hub."""
         return (tenant, user_id) in self._by_user
 
+    def expect(self, tenant: str, user_ids: Iterable[str]) -> None:
+        """See ports.Hub: there is no other node."""
+
     async def elsewhere(self, tenant: str, user_ids: Sequence[str]) -> frozenset[str]:
         """See ports.Hub: there is no other node."""
         del tenant, user_ids

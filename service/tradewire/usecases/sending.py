@@ -152,6 +152,8 @@ class Sending:
             replied(MessageResult(stored.message, stored.duplicate))
 
         self._context.store.journal.append(Unit((write,)), done)
+        # Where the members are is read while the message is committed.
+        self._context.hub.expect(caller.tenant, access.roles)
 
     def _doubt_keys(self, command: SendMessage) -> Awaitable[None] | None:
         """Its key came by another way than that of its session: see ports.Hub.doubt_keys."""

@@ -37,6 +37,9 @@ class MemoryCluster:
     async def leave(self, tenant: str, user_id: str) -> None:
         self._cell.places[tenant, user_id].discard(self.node)
 
+    def expect(self, users: Iterable[User]) -> None:
+        pass
+
     async def find(self, users: Iterable[User]) -> dict[User, frozenset[int]]:
         others = self.others.keys()
         places = self._cell.places

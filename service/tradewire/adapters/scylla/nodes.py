@@ -68,6 +68,10 @@ class Nodes:
     async def leave(self, tenant: str, user_id: str) -> None:
         await self._sessions.leave((tenant, user_id))
 
+    def expect(self, users: Iterable[Key]) -> None:
+        if self._living:
+            self._sessions.expect(users)
+
     async def find(self, users: Iterable[Key]) -> dict[Key, frozenset[int]]:
         asked = list(users)
         if not self._living and time.monotonic() - self._looked < ROUTE_AGE_S:

@@ -81,6 +81,11 @@ class Sessions:
             users = due[start : start + CHUNK]
             await self._write(run, {u: self._here[u] for u in users if u in self._here})
 
+    def expect(self, users: Iterable[Key]) -> None:
+        """Begin the reads that `find` will need."""
+        for user in users:
+            self._read(user)
+
     async def find(self, users: Iterable[Key]) -> dict[Key, list[int]]:
         """The runs that have, or had, connections of each user; known for ROUTE_AGE_S at most."""
         reads = {user: self._read(user) for user in users}
