@@ -150,6 +150,11 @@ class Node:
         await self.tasks.stop(DEADLINE_S)
         del self.cell.living[self.number]
 
+    async def end(self) -> None:
+        await self.tasks.stop(DEADLINE_S)
+        await self.hub.stop()
+        del self.cell.living[self.number]
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +162,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "TURN_S", 0.01)
     monkeypatch.setattr(cluster, "SEEN_BY_ALL_S", 0.05)
     monkeypatch.setattr(cluster, "ROUTE_AGE_S", 0.02)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node counts as silent after 0.2 s."""
     monkeypatch.setattr(cluster, "SILENT_S", 0.2)
 
 
@@ -228,6 +238,7 @@ async def test_lost_records_are_made_up_for_from_the_store(nodes: list[Node], wi
     assert bob.resumed[0] < sent.message.id
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_while_a_node_is_not_heard_its_messages_are_read_from_the_store_again_and_again(
     nodes: list[Node], wire: Wire
 ) -> None:
@@ -247,6 +258,7 @@ async def deaf(nodes: list[Node], wire: Wire) -> AsyncIterator[Node]:
     await node.tasks.stop(DEADLINE_S)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_node_that_cannot_listen_yet_reads_from_the_store(deaf: Node) -> None:
     bob = await deaf.connect("bob")
     await until(lambda: len(bob.resumed) >= 3)
@@ -297,8 +309,7 @@ async def test_a_node_that_ends_in_good_order_leaves_nothing_to_make_up_for(
     bob = await two.connect("bob")
     await until(lambda: bob.resumed)
     bob.resumed.clear()
-    await one.hub.stop()
-    await one.die()
+    await one.end()
     await until(lambda: one.run not in two.hub._peers)
     room = await room_of(three, "alice", "bob")
     await three.send("alice", room)
@@ -342,6 +353,7 @@ async def test_a_block_on_one_node_is_known_on_the_others(nodes: list[Node]) -> 
         await two.send("bob", room)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_nodes_that_are_not_heard_make_caches_short_lived(
     nodes: list[Node], wire: Wire
 ) -> None:
