@@ -85,9 +85,9 @@ class Load(OneServerLoad):
         """How long a client waits for answers on one connection."""
         return self.luck.choice(PATIENCE_S)
 
-    async def pause(self) -> None:
+    async def pause(self, most_s: float = RETRY_S) -> None:
         """Wait a little before the next try."""
-        await asyncio.sleep(self.luck.uniform(0, RETRY_S))
+        await asyncio.sleep(self.luck.uniform(0, most_s))
 
     def acknowledge(self, result: Json) -> Told:
         """Count an answer."""
@@ -268,13 +268,22 @@ class Record:
         self._newest[node] = max(newest, value)
 
 
-class RovingSocketReader:
-    """A bare socket that resumes on any node: it drops what it knows, and sorts nothing."""
+class RovingReader:
+    """What both kinds of reader have."""
 
     def __init__(self, load: Load, user: str) -> None:
         self.record = Record(load)
         self._load = load
         self._user = user
+
+    @property
+    def received(self) -> dict[int, Told]:
+        """The messages it was told, by id."""
+        return self.record.received
+
+
+class RovingSocketReader(RovingReader):
+    """A bare socket that resumes on any node: it drops what it knows, and sorts nothing."""
 
     async def run(self) -> None:
         """Read for ever, now here and now there."""
@@ -300,13 +309,8 @@ class RovingSocketReader:
                         self.record.hear(await next_object(socket, RESUME_S))
 
 
-class RovingClientReader:
+class RovingClientReader(RovingReader):
     """The client of the SDK, which resumes by itself when its connection breaks."""
-
-    def __init__(self, load: Load, user: str) -> None:
-        self.record = Record(load)
-        self._load = load
-        self._user = user
 
     async def run(self) -> None:
         """Read for ever, now here and now there."""

@@ -69,9 +69,9 @@ class Load:
         """Wait until so many messages have been acknowledged."""
         await until(lambda: self.acknowledged >= acknowledged, FINISH_S)
 
-    async def pause(self) -> None:
+    async def pause(self, most_s: float = RETRY_S) -> None:
         """Wait a little before the next try."""
-        await asyncio.sleep(self.rng.uniform(0, RETRY_S))
+        await asyncio.sleep(self.rng.uniform(0, most_s))
 
 
 class SocketWriter:
@@ -133,14 +133,20 @@ class SocketWriter:
 
 
 class ClientWriter:
-    """The client of the SDK, which comes back and repeats by itself."""
+    """The client of the SDK, which comes back and repeats by itself.
 
-    def __init__(self, load: Load, server: ServerProcess, user: str, room: str) -> None:
+    `rest_s`: how long it rests at most after each round.
+    """
+
+    def __init__(
+        self, load: Load, server: Server, user: str, room: str, *, rest_s: float = 0.0
+    ) -> None:
         self.user = user
         self.acknowledged: dict[int, Told] = {}
         self._load = load
         self._server = server
         self._room = room
+        self._rest_s = rest_s
 
     async def run(self) -> None:
         """Write until the load is finishing and all is answered."""
@@ -157,6 +163,7 @@ class ClientWriter:
                 for number, text, result in zip(numbers, texts, results, strict=True):
                     self.acknowledged[number] = self._load.acknowledge(result)
                     assert self.acknowledged[number].text == text
+                await self._load.pause(self._rest_s)
 
 
 class SocketReader:
@@ -198,7 +205,7 @@ class SocketReader:
 class ClientReader:
     """The client of the SDK, which resumes by itself and tells each message once."""
 
-    def __init__(self, server: ServerProcess, user: str) -> None:
+    def __init__(self, server: Server, user: str) -> None:
         self.received: dict[int, Told] = {}
         self._server = server
         self._user = user
@@ -266,7 +273,7 @@ async def _sent_id(socket: aiohttp.ClientWebSocketResponse, number: int) -> str:
     return str(heard["result"]["message"]["message_id"])
 
 
-async def history(server: ServerProcess, user: str, room: str) -> list[Told]:
+async def history(server: Server, user: str, room: str) -> list[Told]:
     """All messages of a conversation, as its pages tell them, from the very start."""
     path, after = f"/v1/conversations/{room}/messages", "0"
     told: list[Told] = []
@@ -279,7 +286,7 @@ async def history(server: ServerProcess, user: str, room: str) -> list[Told]:
             after = page["next_cursor"]
 
 
-async def event_log(server: ServerProcess) -> AsyncIterator[Json]:
+async def event_log(server: Server) -> AsyncIterator[Json]:
     """All domain events, in the order of the log."""
     after = "0"
     async with server.http("auditor", "service") as http:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from tests.e2e.harness import SECRET, Server
@@ -16,7 +16,7 @@ from tests.e2e.places import Place
 DEADLINE_S = 60.0
 LOG_LINES = 1_000
 BELOW_EPHEMERAL = range(10_240, 32_768)
-_PLAIN = (sys.executable, "-m", "tradewire")
+PLAIN = ("tradewire",)
 _START = """
 import os, sys
 os.execv(sys.executable, [sys.executable, "-m", "tradewire", *sys.argv[1:]])
@@ -28,6 +28,7 @@ class ServerProcess(Server):
 
     - `port`: the same at each start, so that clients come back; 0 takes a free one each time.
     - `before`: Python that the process runs before it becomes the server.
+    - `module`: the module that is run instead of the command, and its arguments before `serve`.
     - `measured`: whether coverage follows it there, which slows it and tells nothing of one that
       is killed.
     """
@@ -38,6 +39,7 @@ class ServerProcess(Server):
         *,
         port: int = 0,
         before: str = "",
+        module: Sequence[str] = PLAIN,
         measured: bool = True,
         environ: Mapping[str, str] | None = None,
     ) -> None:
@@ -45,7 +47,8 @@ class ServerProcess(Server):
         self.url = f"http://127.0.0.1:{port}"
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._command = (
-            *((sys.executable, "-c", before + _START) if before else _PLAIN),
+            sys.executable,
+            *(("-c", before + _START) if before else ("-m", *module)),
             *("serve", "--port", str(port)),
         )
         self._environ = _environment({**place.environ, **(environ or {})}, measured=measured)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
@@ -14,11 +15,13 @@ class Link:
     """One connection through the proxy.
 
     Attributes:
+        opened: when, on the clock of the loop.
         left: bytes that still pass before the cut, for each direction (to the client, to the
             server); None: no cut is near.
     """
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.opened = asyncio.get_running_loop().time()
         self.left: dict[asyncio.StreamWriter, int | None] = {client: None, server: None}
         self._client = client
         self._server = server
@@ -46,19 +49,20 @@ class Link:
 
 
 class Proxy:
-    """Listens on one port of 127.0.0.1, for whatever server is behind it at the time.
+    """Listens on one port of 127.0.0.1, for whatever servers are behind it at the time: each
+    connection goes to one that takes it, at random.
 
     Args:
         tls: what to meet clients with; the server is always spoken to in the open.
 
     Attributes:
-        upstream: the port of the server; 0 while there is none.
+        upstreams: the ports of the servers.
         links: the connections that are open.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
-        self.upstream = 0
+        self.upstreams: Sequence[int] = ()
         self.links: list[Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -110,11 +114,15 @@ class Proxy:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(OSError):
-                await self._pass_on(
-                    reader, writer, *await asyncio.open_connection("127.0.0.1", self.upstream)
-                )
+                await self._pass_on(reader, writer, *await self._connect())
         finally:
             writer.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for port in random.sample(self.upstreams, len(self.upstreams)):
+            with suppress(OSError):
+                return await asyncio.open_connection("127.0.0.1", port)
+        raise ConnectionRefusedError
 
     async def _pass_on(
         self,

@@ -1,7 +1,6 @@
 """Sockets cut at any byte: what clients show, built from events alone, is what the server holds."""
 
 import asyncio
-import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -11,37 +10,22 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.e2e.harness import SECRET, Server, serving
+from tests.e2e.harness import Server, serving
 from tests.e2e.places import embedded
-from tests.fault.devices import (
-    Device,
-    Json,
-    Screen,
-    differences,
-    doubled,
-    read_afresh,
-    read_conversation,
-)
+from tests.fault.devices import Json, Screen, differences, read_afresh, read_conversation
+from tests.fault.flow import Flow, begin
 from tests.fault.load import Ended, open_direct, receive, receive_batch, send_many
 from tests.fault.proxy import Proxy
 from tests.fault.waiting import until
 from tradewire.domain.ids import TIME_SHIFT
 from tradewire.domain.limits import RESUME_EVENTS, RESUME_OVERLAP_MS, TEXT_CHARACTERS
-from tradewire.edge.auth import mint
 from tradewire.usecases import resume
 
-USERS = [f"user{number}" for number in range(5)]
-DEVICES = [*USERS, *USERS[:3]]
-"""The user of each device: some have two."""
 LIVES = 3
 """How often the server is started."""
 ACTIONS = 200
 """What each device does in all."""
-CUTS_PER_ACTION = 0.2
-CUT_AT_CLIENT = 0.25
-FRAME_BYTES = 400
 ACT_S = 120.0
-CONVERGE_S = 30.0
 
 RECEIVE_BUFFER_BYTES = 4096
 FLOOD = 50
@@ -49,94 +33,18 @@ MOST_FLOODS = 60
 """30 MB: more than any socket buffers take."""
 
 
-class Flow:
-    """Devices that act at random on a server whose connections are cut at random."""
-
-    def __init__(self, proxy: Proxy, seed: int) -> None:
-        self.cuts = 0
-        self._actions = 0
-        self.devices = [
-            Device(proxy.url, mint(SECRET, user), user, random.Random(seed + number))
-            for number, user in enumerate(DEVICES)
-        ]
-        self._proxy = proxy
-        self._rng = random.Random(seed)
-
-    @property
-    def told(self) -> str:
-        """What was done, in a line."""
-        refused = sum(device.refused for device in self.devices)
-        rooms = [device.screen.view() for device in self.devices]
-        messages = sum(len(room["messages"]) for view in rooms for room in view.values())
-        return (
-            f"{self._actions} actions ({refused} refused) on {len(self.devices)} devices,"
-            f" {sum(map(len, rooms))} conversations and {messages} messages shown at the end"
-        )
-
-    async def act(self) -> None:
-        """Let all devices do something, again and again."""
-        async with asyncio.TaskGroup() as group:
-            for device in self.devices:
-                group.create_task(self._act(device))
-
-    async def reach(self, share: float) -> None:
-        """Wait until this share of all actions is done."""
-        await until(lambda: self._actions >= share * ACTIONS * len(self.devices), ACT_S)
-
-    async def _act(self, device: Device) -> None:
-        for _ in range(ACTIONS):
-            if self._rng.random() < CUTS_PER_ACTION:
-                self._cut()
-            await device.act(USERS)
-            self._actions += 1
-
-    def _cut(self) -> None:
-        self.cuts += 1
-        if self._rng.random() < CUT_AT_CLIENT:
-            self._rng.choice(self.devices).break_off()
-        else:
-            self._proxy.cut_one(self._rng, FRAME_BYTES)
-
-    async def converge(self, server: Server) -> None:
-        """Wait until all devices show what the server holds."""
-        self._proxy.spare()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CONVERGE_S
-        while wrong := await self._wrong(server):
-            assert loop.time() < deadline, "\n".join(wrong)
-            await asyncio.sleep(0.1)
-
-    async def _wrong(self, server: Server) -> list[str]:
-        """Where devices show anything but what the server holds."""
-        held = {user: await self._held(server, user) for user in USERS}
-        return [line for view in held.values() for line in doubled(view)] + [
-            line
-            for number, device in enumerate(self.devices)
-            for line in differences(
-                device.screen.view(), held[device.user], f"device {number} of {device.user}: "
-            )
-        ]
-
-    async def _held(self, server: Server, user: str) -> Json:
-        async with server.http(user) as http:
-            return await read_afresh(http)
-
-
-async def begin(server: Server) -> None:
-    """A group of all, and a direct conversation of two."""
-    async with server.http(USERS[0]) as http:
-        group = {"kind": "group", "title": "all", "member_ids": USERS[1:]}
-        await http.request("POST", "/v1/conversations", json=group)
-    await open_direct(server, *USERS[1:3])
+async def reach(flow: Flow, share: float) -> None:
+    """Wait until this share of all actions is done."""
+    await until(lambda: flow.actions >= share * ACTIONS * len(flow.devices), ACT_S)
 
 
 @asynccontextmanager
 async def serving_behind(proxy: Proxy, data_dir: Path) -> AsyncIterator[Server]:
     async with serving(embedded(data_dir), CONNECTIONS_PER_USER="1000") as server:
-        proxy.upstream = urlsplit(server.url).port or 0
+        proxy.upstreams = [urlsplit(server.url).port or 0]
         yield server
         # asyncio of Python 3.11 leaks what it accepts while a listener is being closed.
-        proxy.upstream = 0
+        proxy.upstreams = []
 
 
 @pytest.fixture(params=[RESUME_OVERLAP_MS, 0], ids=["overlap", "no-overlap"])
@@ -157,17 +65,18 @@ async def test_what_is_built_from_events_and_resume_equals_a_fresh_read(
     async with Proxy() as proxy, asyncio.TaskGroup() as group:
         flow = Flow(proxy, seed)
         running = [group.create_task(device.run()) for device in flow.devices]
-        acting = group.create_task(flow.act())
+        acting = group.create_task(flow.act(lambda done: done >= ACTIONS))
         for life in range(1, LIVES):
             async with serving_behind(proxy, tmp_path) as server:
                 await begin(server)
-                await flow.reach(life / LIVES)
+                await reach(flow, life / LIVES)
         async with serving_behind(proxy, tmp_path) as server:
             await asyncio.wait_for(acting, ACT_S)
-            await flow.converge(server)
+            wrong = await flow.converge(server)
         for task in running:
             task.cancel()
     tell(f"seed {seed}: {flow.cuts} cuts, {flow.told}")
+    assert not wrong, "\n".join(wrong)
 
 
 class TestResume:

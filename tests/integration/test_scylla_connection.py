@@ -55,7 +55,7 @@ async def in_tls(keyspace: Keyspace, certificate: Path) -> AsyncIterator[Proxy]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     async with Proxy(context) as proxy:
-        proxy.upstream = keyspace.options.hosts[0][1]
+        proxy.upstreams = [keyspace.options.hosts[0][1]]
         yield proxy
 
 
@@ -63,7 +63,7 @@ async def in_tls(keyspace: Keyspace, certificate: Path) -> AsyncIterator[Proxy]:
 async def in_the_open(keyspace: Keyspace) -> AsyncIterator[Proxy]:
     """The engine behind connections that can be cut."""
     async with Proxy() as proxy:
-        proxy.upstream = keyspace.options.hosts[0][1]
+        proxy.upstreams = [keyspace.options.hosts[0][1]]
         yield proxy
 
 

@@ -11,7 +11,7 @@ from tests.engines import Keyspace
 from tradewire.adapters.scylla.lease import Lease
 from tradewire.adapters.scylla.store import ScyllaStore
 from tradewire.domain.errors import Unavailable
-from tradewire.domain.ids import NODE_BITS, SEQUENCE_BITS, Clock
+from tradewire.domain.ids import NODE_BITS, SEQUENCE_BITS, Clock, id_at
 from tradewire.ports import LateMessage
 from tradewire.testing.store_contract import Shop
 
@@ -81,6 +81,17 @@ async def test_each_node_has_a_number_of_its_own(start: Start) -> None:
     nodes = [await start() for _ in range(3)]
     numbers = [node_of(node.clock.next_id()) for node in nodes]
     assert len(set(numbers)) == len(nodes)
+
+
+async def test_a_clock_that_is_behind_follows_those_of_other_nodes(start: Start) -> None:
+    one, other = await start(), await start()
+    one.clock.observe(id_at(now_ms() + 60_000))
+    ahead = one.clock.next_id()
+
+    async def follows() -> bool:
+        return other.clock.next_id() > ahead
+
+    await eventually(follows, "the clock follows")
 
 
 async def test_what_one_node_writes_the_other_reads(start: Start) -> None:

@@ -15,12 +15,13 @@ from tradewire.domain.commands import (
     AddMembers,
     BlockUser,
     CreateConversation,
+    GetConversation,
     GetOnlineStatus,
     GetTypingIndicators,
     SendMessage,
     SetTypingIndicator,
 )
-from tradewire.domain.errors import Close
+from tradewire.domain.errors import Close, NotFound
 from tradewire.domain.events import Reconnect
 from tradewire.domain.ids import Clock
 from tradewire.edge import cluster
@@ -289,6 +290,21 @@ async def test_what_a_user_sends_comes_after_what_a_resume_told_though_clocks_di
     await two.service.resume.missed(caller("alice"), 0)
     second = await two.send("alice", room)
     assert second.message.id > first.message.id
+
+
+async def test_who_is_told_of_a_membership_by_a_resume_may_read_the_conversation(
+    nodes: list[Node], wire: Wire
+) -> None:
+    one, two, _ = nodes
+    made = await one.give("alice", CreateConversation(kind="group", title="lamps"))
+    room = made.conversation.conversation_id
+    await two.give("alice", GetConversation(conversation_id=room))
+    wire.lossy = True
+    await one.give("alice", AddMembers(conversation_id=room, user_ids=["carol"]))
+    with pytest.raises(NotFound):
+        await two.give("carol", GetConversation(conversation_id=room))
+    await two.service.resume.missed(caller("carol"), 0)
+    await two.give("carol", GetConversation(conversation_id=room))
 
 
 async def test_a_node_that_died_is_made_up_for(nodes: list[Node]) -> None:

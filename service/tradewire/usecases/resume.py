@@ -96,6 +96,8 @@ class Resume:
                     change_id=str(change.change_id), conversation_id=change.conversation_id
                 )
             case "MemberAdded" | "MemberRemoved" | "MemberRoleChanged":
+                # Who hears of it here may not have been told by the node where it happened.
+                self._context.access.forget((caller.tenant, change.conversation_id))
                 return _membership(change, await self._member(caller, change))
             case "UserBlocked":
                 return events.UserBlocked(

@@ -105,6 +105,8 @@ class Nodes:
         if asked < self._looked:
             return
         self._looked = asked
+        for each in runs:
+            self._clock.observe(each.horizon)
         self._living = {run.run: run.node for run in runs if run.finished is None}
         self._ended = {run.run for run in runs if run.finished is not None}
 
