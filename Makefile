@@ -12,7 +12,7 @@ READY := .venv/.ready
 
 .PHONY: help
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: $(READY) ## start a server on ./data and print two ready clients
@@ -42,7 +42,11 @@ fault: $(READY) ## the tests that kill servers and cut sockets
 
 .PHONY: chaos-store
 chaos-store: $(READY) ## kill and freeze nodes and database nodes under load
-	$(BIN)/pytest -m chaos tests/chaos
+	$(BIN)/pytest -m chaos tests/chaos/test_store.py
+
+.PHONY: chaos-cluster
+chaos-cluster: $(READY) ## kill nodes, stop Kafka and cut sockets under load
+	$(BIN)/pytest -m chaos tests/chaos/test_cluster.py
 
 .PHONY: scale-store
 scale-store: $(READY) ## read an account of 100,000 conversations, and 1,000,000 messages

@@ -19,8 +19,8 @@ class Room:
         one, other = users_of(number)
         self.id = room
         self.users = (one, other)
-        self.client_writer = RovingClientWriter(load, other, room)
-        self.writers = (RovingSocketWriter(load, one, room), self.client_writer)
+        self.in_order = (other,)
+        self.writers = (RovingSocketWriter(load, one, room), RovingClientWriter(load, other, room))
         self.readers = (RovingSocketReader(load, one), RovingClientReader(load, other))
 
     @property

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol, Self
 
 from tests.chaos.load import Auditor, Json, next_object, opened
 from tests.chaos.rooms import Room
@@ -27,8 +28,38 @@ def faults(what: str, found: Iterable[Any]) -> list[str]:
     return [f"{what}: {len(listed)}, such as {listed[:SHOWN]}"]
 
 
-async def wrong_in_history(nodes: Sequence[ServerProcess], room: Room) -> list[str]:
-    """History is the same on every node, in rising ids, each acknowledged message once."""
+class Reader(Protocol):
+    """Who has heard messages, by id."""
+
+    @property
+    def received(self) -> Mapping[int, Told]: ...
+
+
+class Recorded(Protocol):
+    """A conversation with the records of its clients; `in_order`: users who sent one message after
+    the other.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def users(self) -> Sequence[str]: ...
+
+    @property
+    def in_order(self) -> Sequence[str]: ...
+
+    @property
+    def readers(self) -> Iterable[Reader]: ...
+
+    @property
+    def acknowledged(self) -> Sequence[Told]: ...
+
+
+async def wrong_in_history(nodes: Sequence[ServerProcess], room: Recorded) -> list[str]:
+    """History is the same on every node, in rising ids, each acknowledged message once, and readers
+    were told just that.
+    """
     read = [await history(node, room.users[0], room.id) for node in nodes]
     stored, acknowledged = read[0], room.acknowledged
     ids = [told.message_id for told in stored]
@@ -39,11 +70,14 @@ async def wrong_in_history(nodes: Sequence[ServerProcess], room: Room) -> list[s
     wrong += faults("one key, several messages", (key for key, n in keys.items() if n > 1))
     wrong += faults("acknowledged and not in history", set(acknowledged) - set(stored))
     wrong += faults("in history and never acknowledged", set(stored) - set(acknowledged))
-    numbers = numbers_of(stored, room.client_writer.user)
-    if numbers != sorted(numbers):
-        wrong.append(f"{room.client_writer.user}'s order was not kept")
+    for user in room.in_order:
+        numbers = numbers_of(stored, user)
+        wrong += faults(
+            f"{user}'s order was not kept",
+            (pair for pair in pairwise(numbers) if pair[0] > pair[1]),
+        )
     for reader in room.readers:
-        told = set(reader.record.received.values())
+        told = set(reader.received.values())
         name = type(reader).__name__
         wrong += faults(f"{name} was not told", set(stored) - told)
         wrong += faults(f"{name} was told, and history does not have it", told - set(stored))
