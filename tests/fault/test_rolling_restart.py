@@ -23,7 +23,7 @@ DEVICES = 2
 CLIENTS = 2 * ROOMS * (1 + DEVICES)
 REST_S = 3.0
 DRAIN_S = 3.0
-STEADY = 100
+STEADY = 50
 """Messages between two stops."""
 BACK_S = 15.0
 
@@ -58,6 +58,7 @@ async def write_and_restart(load: Load, cluster: Cluster, rooms: list[Room]) -> 
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(240, func_only=True)
 async def test_a_rolling_restart_costs_clients_nothing_but_a_reconnect(
     keyspace: Keyspace,
     kafka_engine: Kafka,
