@@ -14,6 +14,7 @@ from tradewire.adapters.scylla.layout import bucket_of
 from tradewire.adapters.scylla.rooms import AGE_S
 from tradewire.domain.errors import Unavailable
 from tradewire.domain.types import Message
+from tradewire.domain.writes import EditMessage
 
 SOON_S = 0.2
 """Longer than anything takes that is not held back."""
@@ -318,3 +319,48 @@ async def finished_but(living: int, node: Node) -> bool:
     """Whether all runs but those of so many nodes are over."""
     rows = await node.store.engine.rows("RUNS", node.cell)
     return sum(row[4] is None for row in rows) == living
+
+
+async def text_of(node: Node, message: Message) -> str | None:
+    place = (message.conversation_id, message.id)
+    [stored] = await node.store.messages.by_id(node.shop.tenant, [place])
+    return stored.text
+
+
+async def test_of_edits_on_two_nodes_at_once_the_younger_stays(start: Start) -> None:
+    one, two = await start(), await start()
+    message = await one.shop.send(await one.shop.direct(), text="first")
+    gate = Gate(one.store.engine)
+    go_on = gate.hold("BATCH")
+    older = asyncio.create_task(one.shop.edit(message, text="older"))
+
+    async def is_held() -> bool:
+        return not gate._held["BATCH"]
+
+    await eventually(is_held, "the older edit is about to be written")
+    two.clock.observe(one.clock.next_id())
+    await two.shop.edit(message, text="younger")
+    go_on.set()
+    await older
+    assert await text_of(two, message) == "younger"
+
+
+async def test_an_edit_that_finds_a_younger_one_is_refused_and_may_be_tried_again(
+    start: Start,
+) -> None:
+    one, two = await start(), await start()
+    message = await one.shop.send(await one.shop.direct(), text="first")
+    older = EditMessage(
+        tenant=one.shop.tenant,
+        conversation_id=message.conversation_id,
+        message_id=message.id,
+        change_id=one.clock.next_id(),
+        text="older",
+    )
+    await asyncio.sleep(0.002)
+    await two.shop.edit(message, text="younger")
+    with pytest.raises(Unavailable):
+        await one.shop.write(older)
+    assert await text_of(one, message) == "younger"
+    await one.shop.edit(message, text="youngest")
+    assert await text_of(two, message) == "youngest"

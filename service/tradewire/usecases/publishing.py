@@ -16,6 +16,9 @@ BATCH = 1_000
 POLL_S = 0.05
 """How soon what other nodes committed is seen; own commits wake it."""
 
+GATHER_S = 0.02
+"""How long commits are gathered before the log is read: it costs some statements each time."""
+
 MOVE_S = 1.0
 """How often the cursor is moved: what was published since is published again after a crash."""
 
@@ -107,6 +110,7 @@ class Publishing:
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), POLL_S)
+        await asyncio.sleep(GATHER_S)
 
     async def _note(self) -> None:
         """Move the cursor for the last time; nothing but repetition is lost if it fails."""

@@ -87,9 +87,10 @@ def edit(draft: Draft, write: EditMessage) -> Message:
     written = _written(draft, write)
     if rules.as_of(written.message, id_ms(write.change_id)).deleted:
         raise NotFound(field="message_id")
+    _require_younger(write, written.message)
     after, former = rules.edited(written.message, write)
     gone_at = None if after.expires_at is None else parse_timestamp(after.expires_at)
-    timestamp = _rewrite(draft, room, after, gone_at, written)
+    timestamp = _rewrite(draft, room, after, gone_at, written, write.change_id)
     draft.emit(
         "ADD_EDIT",
         *(room.tenant, room.conversation_id, room.bucket(write.message_id)),
@@ -99,6 +100,14 @@ def edit(draft: Draft, write: EditMessage) -> Message:
     return after
 
 
+def _require_younger(write: EditMessage, message: Message) -> None:
+    """Refuse an edit that got its id before the one that is there, on another node: clients keep
+    the younger, and so must the store. Tried again, it is younger.
+    """
+    if message.edited_at and parse_timestamp(message.edited_at) > id_ms(write.change_id):
+        raise Unavailable("The message was edited elsewhere in the same moment.")
+
+
 def delete(draft: Draft, write: DeleteMessage) -> Deleted:
     """Apply a DeleteMessage."""
     room = draft.room(write.tenant, write.conversation_id)
@@ -106,7 +115,7 @@ def delete(draft: Draft, write: DeleteMessage) -> Deleted:
     if written.message.deleted:
         return Deleted(written.message, changed=False)
     after = rules.deleted(written.message)
-    timestamp = _rewrite(draft, room, after, 0, written)
+    timestamp = _rewrite(draft, room, after, 0, written, write.change_id)
     bucket = room.bucket(write.message_id)
     edits = (room.tenant, room.conversation_id, bucket, write.message_id)
     draft.emit("REMOVE_EDITS", timestamp, *edits)
@@ -176,10 +185,15 @@ def _written(draft: Draft, write: EditMessage | DeleteMessage) -> Written:
 
 
 def _rewrite(
-    draft: Draft, room: Room, message: Message, gone_at: int | None, written: Written
+    draft: Draft,
+    room: Room,
+    message: Message,
+    gone_at: int | None,
+    written: Written,
+    change_id: int,
 ) -> int:
     """Write a message again, above what is there, whoever wrote it by whatever clock."""
-    timestamp = draft.memory.timestamps.above(written.timestamp)
+    timestamp = draft.memory.timestamps.over(written.timestamp, change_id)
     place = (room.tenant, room.conversation_id, room.bucket(message.id), message.id)
     row = (*place, message.sender_id, pack_message(message))
     if gone_at is None:

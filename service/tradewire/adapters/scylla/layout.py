@@ -81,10 +81,14 @@ class Timestamps:
         self._last = max(self._last + 1, id_ms(value) * 1000)
         return self._last
 
-    def above(self, seen: int) -> int:
-        """One above all that were given before and above one that was read."""
-        self._last = max(self._last, seen) + 1
-        return self._last
+    def over(self, seen: int, value: int) -> int:
+        """One for a write with this id over one that was read: above that, and else in the order of
+        ids, so that of two nodes that write over the same one the younger id stays.
+        """
+        in_order = id_ms(value) * 1000 + (value % (1 << TIME_SHIFT) * 1000 >> TIME_SHIFT)
+        given = max(seen + 1, in_order)
+        self._last = max(self._last, given)
+        return given
 
 
 def oldest_change(now: int, days: int) -> int:
