@@ -33,6 +33,11 @@ from tradewire.telemetry.tasks import Tasks
 TURN_S = 0.5
 """How often a node gives a sign of life, and looks for those of the others."""
 
+GATHER_S = 0.001
+"""The pause between two sendings, in which what is to be told gathers: each costs both nodes and
+Kafka half a millisecond of CPU.
+"""
+
 SILENT_S = 3.0
 """A living node that is not heard for so long makes what is cached doubtful, and each time as long
 again what it may have told is read from the store.
@@ -224,6 +229,7 @@ class ClusterHub(LocalHub):
             await self._wake.wait()
             self._wake.clear()
             await self._send_waiting()
+            await asyncio.sleep(GATHER_S)
 
     async def stop(self) -> None:
         """Tell what waits, and that this node ends."""
