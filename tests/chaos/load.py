@@ -324,15 +324,16 @@ class RovingClientReader(RovingReader):
         options: Json = {"since": self.record.since, "connect_timeout_s": CONNECT_S}
         async with node.client(self._user, **options) as client:
             self.record.begin()
-            events = client.events()
+            welcome, events = client.welcome, client.events()
             async with asyncio.timeout(RESUME_S):
                 while not self.record.synced:
                     self.record.hear(await anext(events))
             with suppress(TimeoutError):
                 async with asyncio.timeout(stay_s):
                     async for event in events:
-                        if event["type"] == "SyncCompleted":
-                            # It resumed from what it heard live, which is no safe place yet.
+                        if client.welcome is not welcome or event["type"] == "SyncCompleted":
+                            # It resumed from what it heard live, which is no safe place yet; and
+                            # what is live on the new connection comes before what was missed.
                             return
                         self.record.hear(event)
 
