@@ -21,7 +21,7 @@ from tradewire.domain.commands import (
     SendMessage,
     SetTypingIndicator,
 )
-from tradewire.domain.errors import Close, NotFound
+from tradewire.domain.errors import Blocked, Close, NotFound
 from tradewire.domain.events import Reconnect
 from tradewire.domain.ids import Clock
 from tradewire.edge import cluster
@@ -453,3 +453,49 @@ async def test_who_moves_to_another_node_has_not_gone(nodes: list[Node]) -> None
     await two.service.presence.refresh(TENANT, "alice")
     await until(lambda: bob.types[-1] == "UserOffline")
     assert bob.types == ["UserOnline", "UserOffline"]
+
+
+async def test_comings_that_were_not_heard_are_told_later(nodes: list[Node], wire: Wire) -> None:
+    one, two, _ = nodes
+    bob = await two.connect("bob")
+    bob.connection.watch(["alice"])
+    wire.lossy = True
+    await one.connect("alice")
+    await one.service.presence.refresh(TENANT, "alice")
+    await until(lambda: not one.hub._items)
+    wire.lossy = False
+    await until(lambda: "UserOnline" in bob.types)
+    assert not [event for event in bob.told if event.get("user_id") not in (None, "alice")]
+
+
+async def test_the_users_of_a_node_that_died_are_told_as_gone(nodes: list[Node]) -> None:
+    one, two, three = nodes
+    bob, eve = await two.connect("bob"), await two.connect("eve")
+    await two.give("eve", BlockUser(user_id="alice"))
+    for watcher in (bob, eve):
+        watcher.connection.watch(["alice", "carol"])
+    for node, user in ((one, "alice"), (three, "carol")):
+        await node.connect(user)
+        await node.service.presence.refresh(TENANT, user)
+    await until(lambda: bob.types == ["UserOnline"] * 2)
+    await one.die()
+    await until(lambda: "UserOffline" in bob.types)
+    (gone,) = [event["user_id"] for event in bob.told if event["type"] == "UserOffline"]
+    assert gone == "alice"
+    await until(lambda: eve.types.count("UserOnline") == 2)
+    assert "UserOffline" not in eve.types
+
+
+async def test_a_change_that_was_not_heard_is_not_hidden_by_what_is_cached(
+    nodes: list[Node], wire: Wire
+) -> None:
+    one, two, _ = nodes
+    room = await room_of(one, "alice", "bob")
+    await two.send("bob", room)
+    wire.lossy = True
+    await one.give("alice", BlockUser(user_id="bob"))
+    await until(lambda: not one.hub._items)
+    wire.lossy = False
+    await until(lambda: two.service.context.blocks.peek((TENANT, "bob")) is None)
+    with pytest.raises(Blocked):
+        await two.send("bob", room)

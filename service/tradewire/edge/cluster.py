@@ -6,14 +6,15 @@ for by resuming connections from the store, which is where everything durable is
 
 - who has just come to a node is resumed once more when every other node can know of it;
 - envelopes are numbered: when some are missing, or a node has died, all connections here are
-  resumed from the last envelope that came. While a node is not heard this is done again and again:
-  a client that has seen a younger message resumes from 10 s before that, and no further.
+  resumed from the last envelope that came, and told once more who of those they watch is there.
+  While a node is not heard this is done again and again: a client that has seen a younger message
+  resumes from 10 s before that, and no further.
 """
 
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Protocol, cast
 from weakref import WeakValueDictionary
 
@@ -21,7 +22,7 @@ import structlog
 from msgspec import Struct
 
 from tradewire.domain.errors import Close, TradewireError
-from tradewire.domain.events import Event, MemberAdded
+from tradewire.domain.events import Event, MemberAdded, UserOffline, UserOnline
 from tradewire.domain.ids import Clock
 from tradewire.domain.types import Presence
 from tradewire.edge.hub import Key, LocalHub
@@ -50,6 +51,9 @@ SETTLED_S = 3.5
 """How long a node may take to say that a session's sends are settled: what was under way there has
 been refused by then, for having taken too long."""
 
+WATCHED_AT_ONCE = 50
+"""Users whose watchers are told again at the same time: each may cost three reads."""
+
 SESSIONS_SETTLED = 10_000
 ITEMS_WAITING = 50_000
 
@@ -73,6 +77,18 @@ class Listener(Protocol):
 
     def doubt_caches(self, *, doubtful: bool) -> None:
         """Whether changes on other nodes may go unheard at present."""
+
+    def missed(self) -> None:
+        """Changes on other nodes may have gone unheard: nothing cached can be trusted."""
+
+    async def appearance(
+        self, tenant: str, user_id: str
+    ) -> tuple[UserOnline | UserOffline, frozenset[str]]:
+        """How a user appears now, and the users who must not see it.
+
+        Raises:
+            Unavailable, Overloaded: the store did not answer.
+        """
 
     async def settled(self) -> None:
         """Wait until every send that has been taken is stored or refused."""
@@ -132,6 +148,8 @@ class ClusterHub(LocalHub):
         self._peers: dict[int, Peer] = {}
         self._missed: int | None = None
         self._doubtful = False
+        self._watchers_missed = asyncio.Event()
+        self._told_meanwhile: set[Key] | None = None
         self._placed: set[Key] = set()
         self._placing: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)
@@ -158,7 +176,7 @@ class ClusterHub(LocalHub):
     def tell_watchers(
         self, tenant: str, user_id: str, event: Event, hidden: frozenset[str]
     ) -> None:
-        super().tell_watchers(tenant, user_id, event, hidden)
+        self._tell_watchers_here(tenant, user_id, event, hidden)
         told = cast(nodes.Tellable, event)
         self._put(nodes.Seen(tenant, user_id, told, list(hidden)))
 
@@ -223,6 +241,7 @@ class ClusterHub(LocalHub):
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell(), name="telling")
             group.create_task(self._look(), name="signs of life")
+            group.create_task(self._tell_watchers_again(), name="presence missed")
 
     async def _tell(self) -> None:
         while True:
@@ -289,7 +308,7 @@ class ClusterHub(LocalHub):
             self._look_for_others(asyncio.get_running_loop().time())
             for node, run in self._cluster.others.items():
                 self._send(node, run, [])
-            self._resume_all()
+            self._make_up()
             await asyncio.sleep(TURN_S)
 
     async def listen(self) -> None:
@@ -356,13 +375,42 @@ class ClusterHub(LocalHub):
         for item in envelope.items:
             self._take(item, envelope.sender, envelope.run)
 
-    def _resume_all(self) -> None:
-        """Resume every connection, if something may have been missed."""
+    def _make_up(self) -> None:
+        """Forget what is cached and resume every connection, if something may have been missed."""
         since, self._missed = self._missed, None
         if since is not None:
+            assert self._listener is not None
+            self._listener.missed()
+            self._watchers_missed.set()
             self._metrics.connections_resumed.add(len(self))
             for connection in self:
                 connection.resume(since)
+
+    async def _tell_watchers_again(self) -> None:
+        """For ever: tell how watched users are when comings and goings may have been missed."""
+        while True:
+            await self._watchers_missed.wait()
+            self._watchers_missed.clear()
+            meanwhile = self._told_meanwhile = set()
+            # What is known of where users are may be so old.
+            await asyncio.sleep(ROUTE_AGE_S)
+            users = list(self._watchers)
+            for start in range(0, len(users), WATCHED_AT_ONCE):
+                part = users[start : start + WATCHED_AT_ONCE]
+                await asyncio.gather(*(self._tell_again(*user, meanwhile) for user in part))
+            self._told_meanwhile = None
+
+    async def _tell_again(self, tenant: str, user_id: str, meanwhile: Collection[Key]) -> None:
+        """Tell it again, unless it was told `meanwhile`, which is younger."""
+        assert self._listener is not None
+        try:
+            event, hidden = await self._listener.appearance(tenant, user_id)
+        except TradewireError as error:
+            _log.warning("presence could not be told again", reason=str(error))
+            self._watchers_missed.set()
+            return
+        if (tenant, user_id) not in meanwhile:
+            super().tell_watchers(tenant, user_id, event, hidden)
 
     def _miss(self, since: int) -> None:
         """Something that was told after an id may be missing here."""
@@ -376,7 +424,7 @@ class ClusterHub(LocalHub):
                 self._tell_here(tenant, user_ids, event, event_id, None)
                 self._listener.hear(tenant, event)
             case nodes.Seen(tenant, user_id, event, hidden):
-                super().tell_watchers(tenant, user_id, event, frozenset(hidden))
+                self._tell_watchers_here(tenant, user_id, event, frozenset(hidden))
             case nodes.Chosen(tenant, user_id, status):
                 self._listener.appears(tenant, user_id, status)
             case nodes.Changed(cache, tenant, key):
@@ -387,6 +435,13 @@ class ClusterHub(LocalHub):
             case nodes.Settled(number):
                 if (doubt := self._doubts.get(number)) is not None and not doubt.done():
                     doubt.set_result(None)
+
+    def _tell_watchers_here(
+        self, tenant: str, user_id: str, event: Event, hidden: frozenset[str]
+    ) -> None:
+        if self._told_meanwhile is not None:
+            self._told_meanwhile.add((tenant, user_id))
+        super().tell_watchers(tenant, user_id, event, hidden)
 
     def _tell_here(
         self, tenant: str, user_ids: Sequence[str], event: Event, event_id: int, skip: str | None

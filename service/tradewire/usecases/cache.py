@@ -74,6 +74,11 @@ class Cache(Generic[K, V]):
         self._kept.pop(key, None)
         self._loading.pop(key, None)
 
+    def forget_all(self) -> None:
+        """Forget everything: some of it may have been changed elsewhere."""
+        self._kept.clear()
+        self._loading.clear()
+
     def _remember(self, key: K, value: V) -> None:
         self._kept[key] = (self._now(), value)
         self._kept.move_to_end(key)

@@ -1,6 +1,6 @@
 """What other nodes tell this one, beyond what goes to connections."""
 
-from tradewire.domain.events import Event
+from tradewire.domain.events import Event, UserOffline, UserOnline
 from tradewire.domain.types import Presence as Chosen
 from tradewire.usecases.context import CACHE_AGE_S, DOUBTFUL_AGE_S, Context
 from tradewire.usecases.presence import Presence
@@ -31,6 +31,21 @@ class Neighbours:
         """Whether changes on other nodes may go unheard at present."""
         for cache in self._context.caches.values():
             cache.age_s = DOUBTFUL_AGE_S if doubtful else CACHE_AGE_S
+
+    def missed(self) -> None:
+        """Changes on other nodes may have gone unheard: nothing cached can be trusted."""
+        for cache in self._context.caches.values():
+            cache.forget_all()
+
+    async def appearance(
+        self, tenant: str, user_id: str
+    ) -> tuple[UserOnline | UserOffline, frozenset[str]]:
+        """How a user appears now, and the users who must not see it.
+
+        Raises:
+            Unavailable, Overloaded: the store did not answer.
+        """
+        return await self._presence.appearance(tenant, user_id)
 
     async def settled(self) -> None:
         """Wait until every send that has been taken is stored or refused.

@@ -96,6 +96,18 @@ class Presence:
             self._seen[key] = at
             await self._record(key, now is not None, at)
 
+    async def appearance(
+        self, tenant: str, user_id: str
+    ) -> tuple[UserOnline | UserOffline, frozenset[str]]:
+        """How a user appears now, and the users who must not see it."""
+        blocked = await self._context.blocks.get((tenant, user_id))
+        seen = await self._context.store.people.last_seen(tenant, [user_id])
+        elsewhere = bool(await self._context.hub.elsewhere(tenant, (user_id,)))
+        shown = self._status(tenant, user_id, seen.get(user_id), elsewhere=elsewhere)
+        if shown.status == "offline":
+            return UserOffline(user_id=user_id, last_seen=shown.last_seen), blocked
+        return UserOnline(user_id=user_id, status=shown.status), blocked
+
     async def _record(self, key: Key, online: bool, at: int) -> None:
         try:
             await self._context.commit(
