@@ -14,10 +14,10 @@ from cassandra.protocol import BatchMessage, QueryMessage
 from cassandra.query import PreparedStatement
 
 from tradewire.adapters.scylla import engine, schema
-from tradewire.adapters.scylla.batches import Row
 from tradewire.adapters.scylla.cluster import Connected, connect
 from tradewire.adapters.scylla.connection import OnLoop, connection_on
 from tradewire.adapters.scylla.options import Options
+from tradewire.adapters.scylla.prepared import EncodedRow
 
 _COMPLAINT = re.compile(r"tombstone|[Bb]atch|FILTERING")
 _OF_SCHEMA = re.compile(r"schema_migrations|system_schema")
@@ -43,7 +43,9 @@ class Lasting(Connected):
         if isinstance(message, QueryMessage) and not _OF_SCHEMA.search(message.query):
             self.unprepared.add(message.query)
         if isinstance(message, BatchMessage):
-            self.unprepared.update(str(row) for row in message.queries if not isinstance(row, Row))
+            self.unprepared.update(
+                str(row) for row in message.queries if not isinstance(row, EncodedRow)
+            )
 
     def prepare(self, texts: Mapping[str, str]) -> dict[str, PreparedStatement]:
         self._kept |= super().prepare({n: t for n, t in texts.items() if n not in self._kept})

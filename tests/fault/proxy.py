@@ -35,9 +35,15 @@ class Link:
         """Cut once so many more bytes have passed in one direction."""
         self.left[self._client if to_client else self._server] = size
 
-    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass bytes on until the end, or the cut."""
+    async def pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        flowing: asyncio.Event,
+    ) -> None:
+        """Pass bytes on, while they flow, until the end, or the cut."""
         while chunk := await reader.read(CHUNK_BYTES):
+            await flowing.wait()
             left = self.left[writer]
             writer.write(chunk[:left])
             await writer.drain()
@@ -58,12 +64,15 @@ class Proxy:
     Attributes:
         upstreams: the ports of the servers.
         links: the connections that are open.
+        flowing: set; while it is not, nothing passes and the connections stay open.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self.upstreams: Sequence[int] = ()
         self.links: list[Link] = []
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -134,7 +143,9 @@ class Proxy:
         link = Link(writer, back)
         self.links.append(link)
         try:
-            await asyncio.gather(link.pump(reader, back), link.pump(onward, writer))
+            await asyncio.gather(
+                link.pump(reader, back, self.flowing), link.pump(onward, writer, self.flowing)
+            )
         finally:
             self.links.remove(link)
             link.cut()

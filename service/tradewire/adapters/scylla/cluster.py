@@ -3,7 +3,7 @@
 import logging
 import socket
 import ssl
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -25,10 +25,12 @@ from cassandra.policies import (
     ConstantSpeculativeExecutionPolicy,
     DCAwareRoundRobinPolicy,
     ExponentialReconnectionPolicy,
+    HostDistance,
     RetryPolicy,
     RoundRobinPolicy,
     TokenAwarePolicy,
 )
+from cassandra.pool import Host, HostConnection
 from cassandra.query import PreparedStatement, tuple_factory
 
 from tradewire.adapters.scylla.options import Options
@@ -97,14 +99,28 @@ class Connected:
         return self._cluster.metadata.token_map
 
     @property
-    def alike(self) -> bool:
-        """Whether every node of the cluster has everything."""
-        return len(self._cluster.metadata.all_hosts()) <= 1
+    def only(self) -> tuple[Host, ...] | None:
+        """The node that has everything, when there is one alone."""
+        hosts = self._cluster.metadata.all_hosts()
+        return tuple(hosts) if len(hosts) == 1 else None
 
-    def replicas(self, key: bytes) -> Hashable:
-        """The nodes that hold the partition of a routing key."""
+    def replicas(self, key: bytes) -> tuple[Host, ...]:
+        """The nodes that hold the partition of a routing key and may be asked for it."""
         found = self._cluster.metadata.get_replicas(self._options.keyspace, key)
-        return frozenset(host.host_id for host in found)
+        distance = self._cluster.profile_manager.distance
+        near = [host for host in found if distance(host) != HostDistance.IGNORED]
+        return tuple(sorted(near, key=lambda host: str(host.host_id)))
+
+    @property
+    def pools(self) -> Mapping[Host, HostConnection]:
+        """The connections to each node that can be reached; it changes by itself."""
+        pools: Mapping[Host, HostConnection] = self.session._pools  # noqa: SLF001
+        return pools
+
+    def timestamp(self) -> int:
+        """Now, in microseconds, and later each time."""
+        now: int = self._cluster.timestamp_generator()
+        return now
 
     def prepare(self, texts: Mapping[str, str]) -> dict[str, PreparedStatement]:
         """Prepare statements by name; blocks.
@@ -160,7 +176,6 @@ def connect(
     except DRIVER_ERRORS as error:
         cluster.shutdown()
         raise StoreError(_why(error, options)) from error
-    session.default_fetch_size = 5_000
     return Connected(cluster, session, options)
 
 

@@ -4,19 +4,22 @@ So many requests at most are under way: beyond that the driver would block the l
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from cassandra import ConsistencyLevel
 from cassandra.cluster import ResponseFuture
-from cassandra.query import BoundStatement, PreparedStatement
+from cassandra.query import BoundStatement
 
 from tradewire.adapters.scylla import schema
-from tradewire.adapters.scylla.batches import Mutation, Placement, Protocol, Writer, batches
+from tradewire.adapters.scylla.batches import Batch, Mutation, Placement, Protocol, batches
 from tradewire.adapters.scylla.cluster import Connected, connect
 from tradewire.adapters.scylla.connection import OnLoop, connection_on
 from tradewire.adapters.scylla.errors import translated
 from tradewire.adapters.scylla.options import Options
+from tradewire.adapters.scylla.prepared import PAGE_ROWS, Execution, Prepared
+from tradewire.adapters.scylla.requests import DEADLINE_S, Requests, Row
 from tradewire.adapters.scylla.statements import statements
 from tradewire.domain.errors import Overloaded
 
@@ -25,11 +28,7 @@ BATCHES_IN_FLIGHT = 12
 """A server that is given more than it can write at once lets them time out."""
 
 REQUESTS_WAITING = 50_000
-DEADLINE_S = 5.0
-"""How long one request may take, its retries included."""
-
 T = TypeVar("T")
-Row = tuple[Any, ...]
 
 
 class Engine:
@@ -42,7 +41,7 @@ class Engine:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._connected: Connected | None = None
-        self._prepared: dict[str, PreparedStatement] = {}
+        self._prepared: dict[str, Prepared] = {}
         self._free = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
         self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT)
         self._waiting = 0
@@ -70,10 +69,12 @@ class Engine:
         )
         await asyncio.to_thread(schema.require_current, connected, options)
         texts = statements(options.keyspace)
-        self._prepared = await asyncio.to_thread(connected.prepare, texts)
+        prepared = await asyncio.to_thread(connected.prepare, texts)
         connected.session.client_protocol_handler = Protocol
-        self._writers = {name: Writer(name, each) for name, each in self._prepared.items()}
+        connected.session.default_fetch_size = PAGE_ROWS
+        self._prepared = {name: Prepared(name, each) for name, each in prepared.items()}
         self._placement = Placement(connected, options.keyspace)
+        self._requests = Requests(connected, self._placement, self._on_loop)
 
     async def close(self) -> None:
         """End the connection."""
@@ -87,7 +88,7 @@ class Engine:
         Raises:
             Unavailable, Overloaded: the cluster did not answer.
         """
-        return await self._request(name, self._bound(name, values))
+        return await self._request(name, Execution(self._prepared[name], values))
 
     async def row(self, name: str, *values: Any) -> Row | None:
         """The one row that a statement finds. Raises as `rows` does."""
@@ -96,7 +97,7 @@ class Engine:
 
     async def settled_row(self, name: str, *values: Any) -> Row | None:
         """The one row, after any lightweight transaction on it under way has been settled."""
-        bound = self._bound(name, values)
+        bound = self._prepared[name].bound(values)
         bound.consistency_level = ConsistencyLevel.LOCAL_SERIAL
         found = await self._request(name, bound)
         return found[0] if found else None
@@ -107,7 +108,7 @@ class Engine:
         Raises:
             Unavailable: its outcome is unknown; read it back with `settled_row`.
         """
-        bound = self._bound(name, values)
+        bound = self._prepared[name].bound(values)
         bound.is_idempotent = False
         return bool((await self._request(name, bound))[0][0])
 
@@ -117,17 +118,15 @@ class Engine:
         Raises:
             Unavailable, Overloaded: some may not have been applied; apply all again.
         """
-        writers = self._writers
         if len(mutations) == 1:
             name, values = mutations[0]
-            await self._request(name, self._bound(name, values))
-            self._written += 1
-            return
-        rows = [writers[name].encode(values) for name, values in mutations]
-        await all_of([self._write_batch(batch) for batch in batches(rows, self._placement)])
+            await self.rows(name, *values)
+        else:
+            rows = [self._prepared[name].row(values) for name, values in mutations]
+            await all_of([self._write_batch(each) for each in batches(rows, self._placement)])
         self._written += 1
 
-    async def _write_batch(self, batch: Any) -> None:
+    async def _write_batch(self, batch: Batch) -> None:
         async with self._batches:
             await self._request("BATCH", batch)
 
@@ -147,10 +146,7 @@ class Engine:
         if not done.cancelled():
             done.exception()
 
-    def _bound(self, name: str, values: Sequence[Any]) -> BoundStatement:
-        return self._prepared[name].bind(values)
-
-    async def _request(self, name: str, statement: Any) -> list[Row]:
+    async def _request(self, name: str, request: Execution | Batch | BoundStatement) -> list[Row]:
         if self.on_statement is not None:
             self.on_statement(name)
         if self._waiting >= REQUESTS_WAITING:
@@ -158,14 +154,23 @@ class Engine:
         self._waiting += 1
         try:
             async with self._free:
-                return await self._answer(statement)
+                if isinstance(request, BoundStatement):
+                    return await self._by_driver(request, DEADLINE_S)
+                return await self._ask(request)
         finally:
             self._waiting -= 1
 
-    async def _answer(self, statement: Any) -> list[Row]:
+    async def _ask(self, request: Execution | Batch) -> list[Row]:
+        begun = time.monotonic()
+        found = await self._requests.ask(request)
+        if found is not None:
+            return found
+        return await self._by_driver(request.statement(), DEADLINE_S + begun - time.monotonic())
+
+    async def _by_driver(self, statement: Any, timeout_s: float) -> list[Row]:
         waiter: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
         try:
-            request = self.connected.session.execute_async(statement, timeout=DEADLINE_S)
+            request = self.connected.session.execute_async(statement, timeout=timeout_s)
         except Exception as error:  # whatever the driver raises is translated
             raise translated(error) from error
         Answer(request, waiter, self._on_loop).listen()

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.layout import DAY_MS, hour_of
 from tradewire.adapters.scylla.loads import stored_message
+from tradewire.adapters.scylla.requests import Row
 from tradewire.adapters.scylla.rooms import Rooms
 
 BACK_MS = 7 * DAY_MS

@@ -3,8 +3,9 @@
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.layout import NEWEST_BUCKET
+from tradewire.adapters.scylla.requests import Row
 from tradewire.adapters.scylla.rooms import Room
 from tradewire.domain.ids import MAX_ID, TIME_SHIFT, id_at, id_ms
 from tradewire.domain.limits import KEY_HOURS

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
+from tradewire.adapters.scylla.requests import Row
 from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.domain.types import Member
 

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.layout import bucket_of
+from tradewire.adapters.scylla.requests import Row
 from tradewire.domain.types import Conversation, ConversationStatus, Kind, Metadata, Role
 
 AGE_S = 30.0

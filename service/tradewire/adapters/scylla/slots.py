@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.layout import NEWEST_SLOT, PERIOD_SHIFT, period_of
+from tradewire.adapters.scylla.requests import Row
 
 ROWS = 250
 """Rows read at a time of a period; a slot with as many is crowded, and read in parts."""

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.history import History, both
 from tradewire.adapters.scylla.layout import NEWEST_SLOT, slot_of, slot_start
 from tradewire.adapters.scylla.memberships import Seat, markers_of, room_of_seat, seats
+from tradewire.adapters.scylla.requests import Row
 from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.adapters.scylla.slots import Group, Slots
 from tradewire.domain.errors import TradewireError

@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from tradewire.adapters.scylla.draft import Bounded, scopes
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.errors import translated
 from tradewire.adapters.scylla.layout import NEWEST_BUCKET, buckets_between, period_of, slot_of
 from tradewire.adapters.scylla.options import Options
+from tradewire.adapters.scylla.prepared import Prepared
 from tradewire.adapters.scylla.reads import ConversationReads
+from tradewire.adapters.scylla.requests import Row
 from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.domain import limits
 from tradewire.domain.ids import MAX_ID, id_at
@@ -66,11 +68,12 @@ class ScanningEngine(Engine):
         await super().open()
         keyspace = self._options.keyspace
         texts = {name: text.format(keyspace=keyspace) for name, text in _STATEMENTS.items()}
-        self._prepared |= await asyncio.to_thread(self.connected.prepare, texts)
+        prepared = await asyncio.to_thread(self.connected.prepare, texts)
+        self._prepared |= {name: Prepared(name, each) for name, each in prepared.items()}
 
     async def scan(self, name: str) -> AsyncIterator[list[Row]]:
         """Whatever a statement finds, page after page. Raises as `rows` does."""
-        statement = self._bound(name, ())
+        statement = self._prepared[name].bound(())
         statement.fetch_size = SCANNED
         found = await _fetched(lambda: self.connected.session.execute(statement))
         yield list(found.current_rows)

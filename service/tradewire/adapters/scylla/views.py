@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tradewire.adapters.scylla.engine import Engine, Row, all_of
+from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.history import History, Newest, both, current_window
 from tradewire.adapters.scylla.memberships import (
     Markers,
@@ -14,6 +14,7 @@ from tradewire.adapters.scylla.memberships import (
     room_of_seat,
     seats,
 )
+from tradewire.adapters.scylla.requests import Row
 from tradewire.adapters.scylla.rooms import Room, Rooms, room_of
 from tradewire.adapters.scylla.unread import UnreadReads
 from tradewire.domain import rules
