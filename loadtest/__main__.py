@@ -12,9 +12,11 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 
-from loadtest.bench import GeneratorError, Options, compare
+from loadtest.bench import Options, compare
+from loadtest.controller import GeneratorError
 from loadtest.figures import Report, show
 from loadtest.report import summarize
+from loadtest.run import run, scenarios
 from loadtest.servers import Floor, ServerError, Tradewire
 
 Measured = tuple[Report, msgspec.Struct]
@@ -98,6 +100,9 @@ def wide_console() -> Console:
     console = Console()
     return console if console.is_terminal else Console(width=FILE_WIDTH)
 
+
+main.add_command(run)
+main.add_command(scenarios)
 
 MEASURES = {"sqlite": on_sqlite, "scylla": on_scylla, "cluster": on_cluster}
 

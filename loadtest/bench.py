@@ -3,12 +3,15 @@
 import asyncio
 import resource
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TypeVar
 
 import msgspec
 
+from loadtest.controller import SETTLE_SECONDS, GeneratorError, Outcome, exchange, hold
+from loadtest.cpu import Parts
+from loadtest.histogram import percentiles_ms
 from loadtest.messages import Protocol
 from loadtest.plan import (
     ClosedLoop,
@@ -16,24 +19,22 @@ from loadtest.plan import (
     Idle,
     OpenLoop,
     Pair,
+    Percentiles,
     Plan,
     Traffic,
     WritePlan,
     Writes,
+    on_pairs,
 )
 from loadtest.servers import ROOT, Server, Target, running
 
-Result = TypeVar("Result", Traffic, Footprint, Writes)
+Side = Callable[[ClosedLoop | OpenLoop], Awaitable[tuple[Plan, Parts]]]
+"""The floor or the subject: makes the plan of a run on it, and names its processes."""
 
-Side = Callable[[ClosedLoop | OpenLoop], Awaitable[Plan]]
-"""The floor or the subject: makes the plan of a run on it."""
-
-GENERATOR_SECONDS = 120.0
-"""What a run of the generator, or of another client, may take beyond its measured time."""
-
-
-class GeneratorError(Exception):
-    """The generator, or another client, failed; its own words are on standard error."""
+CLIENT_SECONDS = 120.0
+"""What a run of another client may take beyond its measured time."""
+FIRST_PAIRS = 50
+"""Idle connections opened before the first reading, so that one-time costs are left out."""
 
 
 class Loops(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +94,8 @@ async def compare(
 def side(options: Loops, server: Server, pairs: list[Pair]) -> Side:
     """A server on which the same users meet in every run."""
 
-    async def plan(load: ClosedLoop | OpenLoop) -> Plan:
-        return Plan([server.pid], options.protocol, pairs, load)
+    async def plan(load: ClosedLoop | OpenLoop) -> tuple[Plan, Parts]:
+        return Plan(options.protocol, *on_pairs(pairs), load), {"server": server.pids}
 
     return plan
 
@@ -117,7 +118,7 @@ async def all_rounds(
 async def one_round(sides: Sequence[Side], load: ClosedLoop | OpenLoop, number: int) -> Round:
     """Put the load on one after the other; who goes first changes with each round."""
     order = (0, 1) if number % 2 else (1, 0)
-    traffic = {place: await generate(await sides[place](load), Traffic) for place in order}
+    traffic = {place: await generate(*await sides[place](load)) for place in order}
     return Round(traffic[0], traffic[1])
 
 
@@ -125,19 +126,51 @@ async def footprint(options: Options, target: Target) -> Footprint:
     """Measure idle connections on a fresh server, whose memory no load has stretched."""
     async with running(target) as server:
         pairs = server.strangers(options.idle_connections // 2)
-        return await generate(Plan([server.pid], options.protocol, pairs, Idle()), Footprint)
+        parts = {"server": server.pids}
+        return await rest(options.protocol, pairs, parts)
 
 
-async def generate(plan: Plan, result: type[Result]) -> Result:
-    """Run the generator in a process of its own; raises `GeneratorError` or `TimeoutError`."""
-    measured = 0.0 if isinstance(plan.load, Idle) else plan.load.seconds
-    return await run_apart("loadtest.generator", plan, result, measured + GENERATOR_SECONDS)
+async def rest(protocol: Protocol, pairs: list[Pair], parts: Parts) -> Footprint:
+    """Have these connections idle; raises as `hold` does."""
+    first, others = (
+        Plan(protocol, *on_pairs(part), Idle(SETTLE_SECONDS), warm_up=0.0)
+        for part in (pairs[:FIRST_PAIRS], pairs[FIRST_PAIRS:])
+    )
+    outcome, grown = await hold(first, [others], parts)
+    connections = len(others.connections)
+    return Footprint(connections, grown / 1024 / max(connections, 1), wrong(outcome))
 
 
-async def run_apart(
-    module: str, plan: Plan | WritePlan, result: type[Result], seconds: float
-) -> Result:
-    """Run a module in a process of its own, the plan its input and the result its output.
+async def generate(plan: Plan, parts: Parts) -> Traffic:
+    """Run a generator; raises `GeneratorError` or `TimeoutError`."""
+    outcome = await exchange([plan], parts, "delivered")
+    cpu_s = {part: usage.cpu_s for part, usage in outcome.usage.items()}
+    return Traffic(
+        seconds=outcome.seconds,
+        acknowledged=outcome.done["send"],
+        server_cpu_s=cpu_s["server"],
+        generator_cpu_s=cpu_s["generator"],
+        latency_ms=percentiles(outcome.latency.get("delivered", {})),
+        lateness_ms=percentiles(outcome.lateness),
+        faults=wrong(outcome),
+        engine_cpu_s=cpu_s.get("engine"),
+        broker_cpu_s=cpu_s.get("broker"),
+    )
+
+
+def wrong(outcome: Outcome) -> dict[str, int]:
+    """Faults, and refusals as such: at these rates none is in order."""
+    return outcome.faults + Counter({f"refused: {code}": n for code, n in outcome.errors.items()})
+
+
+def percentiles(counts: Mapping[int, int]) -> Percentiles:
+    """Summarize a histogram."""
+    p50, p99, most = percentiles_ms(counts, 50, 99, 100)
+    return Percentiles(p50 or 0.0, p99 or 0.0, most or 0.0)
+
+
+async def run_apart(module: str, plan: WritePlan, seconds: float) -> Writes:
+    """Run a module in a process of its own, the plan its input and what it wrote its output.
 
     Raises `GeneratorError`, or `TimeoutError` after so many seconds.
     """
@@ -156,7 +189,7 @@ async def run_apart(
             await process.wait()
     if process.returncode != 0:
         raise GeneratorError(f"{module} ended with {process.returncode}")
-    return msgspec.json.decode(output, type=result)
+    return msgspec.json.decode(output, type=Writes)
 
 
 def raise_file_limit() -> None:

@@ -9,20 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from loadtest.bench import Loops, Round, Side, all_rounds, one_round, raise_file_limit
-from loadtest.plan import ClosedLoop, OpenLoop, Plan
-from loadtest.scylla_bench import engine_process, keyspace, loopback, migrate
-from loadtest.servers import ServerError, running, tradewire_on_scylla
+from loadtest.cpu import Parts
+from loadtest.deployment import SETTLE_SECONDS
+from loadtest.engines import broker_parts, keyspace, nodes_on, topics
+from loadtest.plan import ClosedLoop, OpenLoop, Plan, on_pairs
+from loadtest.servers import ServerError, tradewire_on_scylla
 from tradewire.testing.engines import Cassandra, EngineError, Kafka, cassandra, kafka
-
-SETTLE_SECONDS = 5.0
-"""When all nodes can know of a connection, 2.5 s after it came, its user is told once more what is
-of the last 10 s: each run has users of its own, who have been told nothing until then.
-"""
-KAFKA_SECONDS = 30.0
 
 Progress = Callable[[str], None]
 
@@ -82,55 +76,19 @@ async def cell(
 
     All who send are on the first node, all who receive on the last.
     """
-    _, kafka_port = loopback(broker.brokers)
-    async with keyspace(engine) as place, topics(broker, f"{place.keyspace}.") as prefix:
-        target = tradewire_on_scylla(
-            engine.hosts,
-            place.keyspace,
-            EVENTS="kafka",
-            KAFKA_BROKERS=broker.brokers,
-            KAFKA_TOPIC_PREFIX=prefix,
-            KAFKA_REPLICATION_FACTOR="1",
-        )
-        await migrate(target)
-        async with AsyncExitStack() as stack:
-            servers = [await stack.enter_async_context(running(target)) for _ in range(nodes)]
-            count = options.connections // 2
-            numbers = itertools.count(0, count)
+    async with (
+        keyspace(engine) as place,
+        topics(broker, f"{place.keyspace}.") as settings,
+        nodes_on(tradewire_on_scylla(engine.hosts, place.keyspace, **settings), nodes) as servers,
+    ):
+        count = options.connections // 2
+        numbers = itertools.count(0, count)
+        pids = [pid for server in servers for pid in server.pids]
+        parts = {"server": pids, **place.parts, **broker_parts(broker)}
 
-            async def plan(load: ClosedLoop | OpenLoop) -> Plan:
-                return Plan(
-                    [server.pid for server in servers],
-                    options.protocol,
-                    await servers[0].pairs(count, next(numbers), peers_on=servers[-1]),
-                    load,
-                    settle=SETTLE_SECONDS,
-                    engine_pid=place.engine_pid,
-                    broker_pid=engine_process(kafka_port),
-                    one_way=True,
-                )
+        async def plan(load: ClosedLoop | OpenLoop) -> tuple[Plan, Parts]:
+            pairs = await servers[0].pairs(count, next(numbers), peers_on=servers[-1])
+            who = on_pairs(pairs, one_way=True)
+            return Plan(options.protocol, *who, load, settle=SETTLE_SECONDS), parts
 
-            yield plan
-
-
-@asynccontextmanager
-async def topics(broker: Kafka, prefix: str) -> AsyncIterator[str]:
-    """A prefix for topics that are deleted at the end; raises `ServerError` when they stay."""
-    try:
-        yield prefix
-    finally:
-        try:
-            async with asyncio.timeout(KAFKA_SECONDS):
-                await delete_topics(broker, prefix)
-        except (KafkaError, TimeoutError, OSError) as error:
-            raise ServerError(f"the topics {prefix}* were not deleted: {error}") from error
-
-
-async def delete_topics(broker: Kafka, prefix: str) -> None:
-    """Delete all whose names begin with the prefix; raises as the client does."""
-    client = AIOKafkaAdminClient(bootstrap_servers=broker.brokers)
-    try:
-        await client.start()
-        await client.delete_topics([t for t in await client.list_topics() if t.startswith(prefix)])
-    finally:
-        await client.close()
+        yield plan

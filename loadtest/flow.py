@@ -1,81 +1,173 @@
-"""The check of correctness: what one member sent against what the other received."""
+"""The check of correctness: what one connection sent against what each receiver got."""
 
 from collections import Counter
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from loadtest.messages import MESSAGE_TEXT
+
+
+class Order:
+    """The greatest message id that a receiver has got of one conversation from one node."""
+
+    __slots__ = ("last_id",)
+
+    def __init__(self) -> None:
+        self.last_id = 0
+
+
+class View:
+    """What one receiver has seen of a flow: all numbers up to ``last``, but not those skipped."""
+
+    __slots__ = ("last", "order", "skipped")
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.last = 0
+        self.skipped: set[int] = set()
+
+    def misses(self, n: int) -> bool:
+        """Whether it has not got this one yet."""
+        return n > self.last or n in self.skipped
+
+
+class UnderWay(msgspec.Struct, gc=False):
+    """A message until its reply and all its deliveries have come: so many are ``awaited``."""
+
+    due: float
+    awaited: int
+    message_id: str = ""
+    acknowledged: bool = False
 
 
 class Flow:
-    """The messages of one connection to its peer, numbered from 1, each followed to its end.
+    """The messages of one connection to others, their numbers rising, each followed to its end.
 
-    Every message must be acknowledged once and delivered once, under the same message id, and
-    both the numbers and the message ids must rise as the receiver sees them. What breaks this
-    is counted in ``faults``, by name.
+    Every message must be acknowledged once and delivered once to each receiver, under the same
+    message id. As each receiver sees them the numbers must rise, and so must the message ids of a
+    conversation, of all its senders on one node. What breaks this is counted in ``faults``, by
+    name.
+
+    Attributes:
+        kind: the name of the latency from the due time to a delivery.
+        text: what each message must say.
+        ordered: False where nothing is promised about the order.
     """
 
-    def __init__(self, conversation_id: str, faults: Counter[str]) -> None:
+    def __init__(
+        self,
+        conversation_id: str,
+        faults: Counter[str],
+        receivers: Mapping[int, Order],
+        *,
+        kind: str = "delivered",
+        text: str = MESSAGE_TEXT,
+        ordered: bool = True,
+    ) -> None:
         self.conversation_id = conversation_id
-        self.session_id = ""
+        self.kind = kind
+        self.text = text
+        self._ordered = ordered
         self._faults = faults
-        self._unacknowledged: set[int] = set()
-        self._undelivered: dict[int, float] = {}
-        self._half_seen: dict[int, str] = {}
-        self._last_delivered = (0, 0)
+        self._views = {number: View(order) for number, order in receivers.items()}
+        self._parts = len(self._views) + 1
+        self._under_way: dict[int, UnderWay] = {}
 
     @property
     def settled(self) -> bool:
         """Nothing is under way."""
-        return not (self._unacknowledged or self._undelivered)
+        return not self._under_way
 
     def sent(self, n: int, due: float) -> None:
         """Message ``n``, scheduled for the time ``due``, was written."""
-        self._unacknowledged.add(n)
-        self._undelivered[n] = due
+        self._under_way[n] = UnderWay(due, self._parts)
 
-    def acknowledged(self, n: int, message_id: str, duplicate: bool) -> None:
-        """The sender got the reply to ``n``."""
-        if n not in self._unacknowledged:
+    def acknowledged(self, n: int, message_id: str, duplicate: bool) -> float | None:
+        """The sender got the reply to ``n``; returns when it was due, None for a second reply.
+
+        The message id is "" where the reply names none.
+        """
+        message = self._under_way.get(n)
+        if message is None or message.acknowledged:
             self._faults["acknowledged twice"] += 1
-            return
+            return None
         if duplicate:
             self._faults["called a duplicate"] += 1
-        self._unacknowledged.remove(n)
-        self._match(n, message_id)
+        message.acknowledged = True
+        self._came(n, message, message_id)
+        return message.due
 
-    def refused(self, n: int) -> None:
-        """The sender got an error for ``n``; it must not be delivered."""
-        self._unacknowledged.discard(n)
-        self._undelivered.pop(n, None)
+    def refused(self, n: int) -> float | None:
+        """The sender got an error for ``n``, which must not be delivered; when it was due."""
+        for view in self._views.values():
+            view.skipped.discard(n)
+        message = self._under_way.pop(n, None)
+        return None if message is None else message.due
 
-    def delivered(self, key: str, message_id: str) -> float | None:
-        """The receiver got a message; returns when it was due, None for one not expected."""
-        session_id, _, digits = key.rpartition(":")
-        if session_id != self.session_id or not digits.isdecimal():
-            self._faults["not of this flow"] += 1
+    def delivered(
+        self, receiver: int, n: int, message_id: str, *, resuming: bool = False
+    ) -> float | None:
+        """A receiver got a message; returns when it was due, None for one not expected.
+
+        While it is ``resuming`` it may get once more what it has, and in any order.
+        """
+        view = self._views.get(receiver)
+        if view is None:
+            self._faults["not for this connection"] += 1
             return None
-        n = int(digits)
-        due = self._undelivered.pop(n, None)
-        if due is None:
-            self._faults["delivered twice or never sent"] += 1
+        message = self._under_way.get(n)
+        last = view.last
+        if message is None or (n <= last and not view.misses(n)):
+            if not (resuming and n <= last):
+                self._faults["delivered twice or never sent"] += 1
             return None
-        last_n, last_id = self._last_delivered
-        number = int(message_id)
-        if n < last_n or number <= last_id:
+        number, order = int(message_id), view.order
+        if n == last + 1 and number > order.last_id:
+            view.last, order.last_id = n, number
+        elif not self._note(view, n, number) and self._ordered and not resuming:
             self._faults["out of order"] += 1
-        self._last_delivered = (n, number)
-        self._match(n, message_id)
-        return due
+        self._came(n, message, message_id)
+        return message.due
 
-    def finish(self) -> None:
-        """Count what never arrived; no more may come."""
-        self._count("never acknowledged", len(self._unacknowledged))
-        self._count("never delivered", len(self._undelivered))
+    def finish(self, gone: Collection[int] = (), *, sender_gone: bool = False) -> None:
+        """Count what never arrived; no more may come.
 
-    def _match(self, n: int, message_id: str) -> None:
-        """The reply and the event, whichever comes first, must name the same id."""
-        other = self._half_seen.pop(n, None)
-        if other is None:
-            self._half_seen[n] = message_id
-        elif other != message_id:
+        Nothing is held against the server for those connections that are ``gone``.
+        """
+        replies = sum(not message.acknowledged for message in self._under_way.values())
+        lost = sum(
+            view.misses(n)
+            for receiver, view in self._views.items()
+            if receiver not in gone
+            for n, message in self._under_way.items()
+            if message.acknowledged or not sender_gone
+        )
+        self._count("never acknowledged", 0 if sender_gone else replies)
+        self._count("never delivered", lost)
+
+    def _note(self, view: View, n: int, number: int) -> bool:
+        """Write down what a receiver got otherwise than the next; whether it may come then."""
+        order = view.order
+        in_order = n > view.last and number > order.last_id
+        if n > view.last:
+            missing = range(view.last + 1, n)
+            view.skipped.update(m for m in missing if m in self._under_way)
+            view.last = n
+        else:
+            view.skipped.discard(n)
+        order.last_id = max(order.last_id, number)
+        return in_order
+
+    def _came(self, n: int, message: UnderWay, message_id: str) -> None:
+        """The reply and the events, whichever comes first, must name the same id."""
+        if not message.message_id:
+            message.message_id = message_id
+        elif message_id and message_id != message.message_id:
             self._faults["acknowledged under another id"] += 1
+        message.awaited -= 1
+        if not message.awaited:
+            del self._under_way[n]
 
     def _count(self, fault: str, times: int) -> None:
         if times:

@@ -21,11 +21,19 @@ class Message(msgspec.Struct, gc=False):
     text: str = ""
 
 
-class Result(msgspec.Struct, gc=False):
-    """What a reply to ``SendMessage`` says."""
+class Chat(msgspec.Struct, gc=False):
+    """A conversation of an inbox page, as far as it is checked."""
 
-    message: Message
+    conversation_id: str
+
+
+class Result(msgspec.Struct, gc=False):
+    """What a reply says: to ``SendMessage``, ``GetMessages`` and ``GetUserConversations``."""
+
+    message: Message | None = None
     duplicate: bool = False
+    messages: list[Message] | None = None
+    conversations: list[Chat] | None = None
 
 
 class Error(msgspec.Struct, gc=False):
@@ -35,7 +43,7 @@ class Error(msgspec.Struct, gc=False):
 
 
 class ServerFrame(msgspec.Struct, gc=False):
-    """Whatever the server sends: a ``Reply``, a ``Welcome`` or an event."""
+    """Whatever the server sends: a ``Reply``, ``Welcome``, ``SyncCompleted`` or an event."""
 
     type: str
     id: int | str | None = None
@@ -43,12 +51,25 @@ class ServerFrame(msgspec.Struct, gc=False):
     error: Error | None = None
     message: Message | None = None
     session_id: str = ""
+    cursor: str = "0"
+    truncated: bool = False
 
 
 DECODERS: dict[Protocol, Callable[[bytes], ServerFrame]] = {
     "json": msgspec.json.Decoder(ServerFrame).decode,
     "msgpack": msgspec.msgpack.Decoder(ServerFrame).decode,
 }
+
+
+RESULT = msgspec.json.Decoder(Result).decode
+"""Reads the answer to a request over HTTP."""
+
+
+def command_frame(protocol: Protocol, fields: object) -> bytes:
+    """The whole frame of any command, or of a list of them."""
+    if protocol == "json":
+        return masked_frame(TEXT, msgspec.json.encode(fields))
+    return masked_frame(BINARY, msgspec.msgpack.encode(fields))
 
 
 def frame_encoder(

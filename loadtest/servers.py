@@ -82,7 +82,7 @@ class Tradewire:
     command = ("-m", "tradewire", "serve")
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        self._secret = secrets.token_hex(32)
+        self._secret = (settings or {}).get("JWT_SECRET") or secrets.token_hex(32)
         self._expires_at = int(time.time()) + TOKEN_SECONDS
         self.environment = {
             "STORE": "sqlite",
@@ -135,10 +135,10 @@ def tradewire_on_scylla(hosts: Sequence[str], keyspace: str, **settings: str) ->
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """A running server; ``pids`` are those of its processes on this machine."""
 
     target: Target
-    pid: int
+    pids: tuple[int, ...]
     url: str
 
     @property
@@ -192,7 +192,7 @@ async def running(target: Target) -> AsyncIterator[Server]:
                 url = await _ready(process)
             except ServerError as error:
                 raise ServerError(f"{target.name}: {error}\n{_tail(log)}") from error
-            yield Server(target, process.pid, url)
+            yield Server(target, (process.pid,), url)
         finally:
             code = await _stop(process)
         if code != 0:

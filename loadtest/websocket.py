@@ -119,6 +119,11 @@ class WebSocket(asyncio.Protocol):
         self.send(masked_frame(CLOSE, _NORMAL_CLOSE))
         self._end("")
 
+    def cut(self) -> None:
+        """End the connection at once, as a network that fails does."""
+        assert self._transport is not None
+        self._transport.abort()
+
     def _dispatch(self, frames: list[tuple[int, bytes]]) -> None:
         payloads = []
         for opcode, payload in frames:

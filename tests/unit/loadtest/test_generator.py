@@ -12,7 +12,7 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 from loadtest.bench import Options, compare, generate
 from loadtest.floor import peer_of
 from loadtest.messages import Protocol
-from loadtest.plan import ClosedLoop, Endpoint, OpenLoop, Pair, Plan, Traffic
+from loadtest.plan import ClosedLoop, Endpoint, OpenLoop, Pair, Plan, on_pairs
 from loadtest.report import summarize
 from loadtest.servers import Floor, running
 
@@ -26,8 +26,8 @@ async def test_a_closed_loop_finds_the_floor_correct(protocol: Protocol) -> None
     async with running(Floor()) as server:
         load = ClosedLoop(in_flight=2, seconds=0.2)
         pairs = await server.pairs(2)
-        plan = Plan([server.pid], protocol, pairs, load, WARM_UP)
-        traffic = await generate(plan, Traffic)
+        plan = Plan(protocol, *on_pairs(pairs), load, WARM_UP)
+        traffic = await generate(plan, {"server": server.pids})
     assert traffic.faults == {}
     assert traffic.acknowledged > 0
     assert traffic.latency_ms.p50 > 0
@@ -38,8 +38,8 @@ async def test_an_open_loop_sends_what_is_due() -> None:
     async with running(Floor()) as server:
         load = OpenLoop(rate=100, seconds=0.5, seed=1)
         pairs = await server.pairs(2)
-        plan = Plan([server.pid], "json", pairs, load, WARM_UP)
-        traffic = await generate(plan, Traffic)
+        plan = Plan("json", *on_pairs(pairs), load, WARM_UP)
+        traffic = await generate(plan, {"server": server.pids})
     assert traffic.faults == {}
     assert traffic.acknowledged > 0
     assert traffic.latency_ms.max >= traffic.latency_ms.p50 > 0
@@ -49,9 +49,9 @@ async def test_the_processor_time_of_all_servers_is_added_up() -> None:
     async with running(Floor()) as server:
         load = ClosedLoop(in_flight=2, seconds=0.5)
         pairs = await server.pairs(2)
-        twice = [server.pid, server.pid]
-        plan = Plan(twice, "json", pairs, load, WARM_UP, broker_pid=server.pid)
-        traffic = await generate(plan, Traffic)
+        plan = Plan("json", *on_pairs(pairs), load, WARM_UP)
+        parts = {"server": server.pids * 2, "broker": server.pids}
+        traffic = await generate(plan, parts)
     assert traffic.broker_cpu_s
     # The clocks of a process tick a hundred times a second, and are read one after the other.
     assert traffic.server_cpu_s == pytest.approx(2 * traffic.broker_cpu_s, abs=0.05)
@@ -129,17 +129,17 @@ class Relay:
 )
 async def test_a_wrong_server_is_found_out(spoil: Spoil, fault: str) -> None:
     async with Relay(spoil).server() as server:
-        plan = Plan([os.getpid()], "json", [pair_on(server, server)], LOAD, WARM_UP)
-        traffic = await generate(plan, Traffic)
+        plan = Plan("json", *on_pairs([pair_on(server, server)]), LOAD, WARM_UP)
+        traffic = await generate(plan, {"server": [os.getpid()]})
     assert [seen for seen in traffic.faults if seen.startswith(fault)]
 
 
 async def test_one_way_the_first_of_a_pair_sends_to_the_second_on_another_server() -> None:
     relay = Relay(lambda events: events)
     async with relay.server() as one, relay.server() as other:
-        pairs = [pair_on(one, other)]
-        plan = Plan([os.getpid()], "json", pairs, LOAD, WARM_UP, one_way=True)
-        traffic = await generate(plan, Traffic)
+        who = on_pairs([pair_on(one, other)], one_way=True)
+        plan = Plan("json", *who, LOAD, WARM_UP)
+        traffic = await generate(plan, {"server": [os.getpid()]})
     assert traffic.faults == {}
     assert traffic.acknowledged > 0
     assert relay.senders == ["a0"]

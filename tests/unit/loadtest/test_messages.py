@@ -47,6 +47,7 @@ def test_replies_events_and_errors_are_read(protocol: Protocol) -> None:
     reply = read(write({"type": "Reply", "id": 1, "result": {"message": message}}))
     assert reply.id == 1
     assert reply.result is not None
+    assert reply.result.message is not None
     assert reply.result.message.message_id == "7"
     event = read(write({"type": "MessageReceived", "message": message}))
     assert event.message is not None

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from loadtest import cluster_bench, scylla_bench
 from loadtest.__main__ import bench, main
 from loadtest.bench import Options
-from loadtest.scylla_bench import engine_process, loopback
+from loadtest.engines import engine_process, loopback
 from loadtest.servers import ServerError
 
 

@@ -44,3 +44,9 @@ def test_next_due_is_the_first_not_taken() -> None:
     due = schedule.next_due
     assert due > 2.0
     assert schedule.take(due) == [due]
+
+
+def test_in_a_ramp_the_rate_grows_evenly() -> None:
+    schedule = Schedule(rate=1000, start=5.0, seed=4, ramp=10.0)
+    arrivals = [len(schedule.take(5.0 + second)) for second in (2, 4, 6, 8, 10, 12)]
+    assert arrivals == pytest.approx([200, 600, 1000, 1400, 1800, 2000], rel=0.15)

@@ -29,7 +29,7 @@ async def test_the_floor_starts_and_stops() -> None:
 
 
 async def test_the_second_of_each_pair_may_be_on_another_server() -> None:
-    one, other = (Server(Floor(), 1, f"http://127.0.0.1:{port}") for port in (1001, 1002))
+    one, other = (Server(Floor(), (1,), f"http://127.0.0.1:{port}") for port in (1001, 1002))
     pairs = await one.pairs(2, first=7, peers_on=other)
     assert [pair.endpoints for pair in pairs] == [
         (

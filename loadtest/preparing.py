@@ -1,0 +1,120 @@
+"""What must be there before a scenario begins: conversations, and what was said in them."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from loadtest.deployment import Deployment
+from loadtest.messages import MESSAGE_TEXT, command_frame
+from loadtest.plan import Endpoint, Page
+from loadtest.servers import ServerError
+from loadtest.session import PREPARED
+from loadtest.websocket import connect
+
+COMMANDS_PER_FRAME = 200
+REPLIES_SECONDS = 60.0
+MEMBERS_PER_COMMAND = 100
+CALLERS_AT_ONCE = 8
+MOST_PAGES = 100
+"""Places in a history that are read."""
+
+Fields = Mapping[str, object]
+
+
+async def ask(endpoint: Endpoint, commands: Sequence[Fields]) -> list[Any]:
+    """Carry out commands over one connection, many in a frame; returns their results.
+
+    Raises `ServerError` for a refusal, `TimeoutError`, or as `connect` does.
+    """
+    replies: asyncio.Queue[Any] = asyncio.Queue(maxsize=0)
+
+    def receive(payloads: list[bytes]) -> None:
+        for payload in payloads:
+            frame = msgspec.json.decode(payload)
+            if frame["type"] == "Reply":
+                replies.put_nowait(frame)
+
+    socket = await connect(endpoint.host, endpoint.port, endpoint.path, "chat.v1.json", receive)
+    results: list[Any] = [None] * len(commands)
+    try:
+        for part in parts(list(enumerate(commands)), COMMANDS_PER_FRAME):
+            frame = [{**fields, "id": number} for number, fields in part]
+            socket.send(command_frame("json", frame))
+            async with asyncio.timeout(REPLIES_SECONDS):
+                for _ in part:
+                    reply = await replies.get()
+                    results[reply["id"]] = result_of(reply)
+    finally:
+        socket.close()
+    return results
+
+
+def result_of(reply: Any) -> Any:
+    """The result of a reply; raises `ServerError` for an error."""
+    if "error" in reply:
+        error = reply["error"]
+        raise ServerError(f"preparing: {error['code']}: {error['message']}")
+    return reply["result"]
+
+
+def parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+    """The items, so many at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+async def create_group(deployment: Deployment, owner: str, members: list[str]) -> str:
+    """A group of an owner and members; its conversation id."""
+    first, *others = list(parts(members, MEMBERS_PER_COMMAND)) or [[]]
+    create = {
+        "type": "CreateConversation", "kind": "group", "title": "load test", "member_ids": first,
+    }  # fmt: skip
+    endpoint = deployment.endpoint(owner)
+    [made] = await ask(endpoint, [create])
+    conversation_id: str = made["conversation"]["conversation_id"]
+    add = {"type": "AddMembers", "conversation_id": conversation_id}
+    await ask(endpoint, [{**add, "user_ids": users} for users in others])
+    return conversation_id
+
+
+async def write(deployment: Deployment, sender: str, conversation_ids: Sequence[str]) -> list[str]:
+    """A message into each of these conversations; the ids, the oldest first."""
+    commands = [
+        {
+            "type": "SendMessage",
+            "conversation_id": conversation_id,
+            "key": f"{PREPARED}:{number}",
+            "text": MESSAGE_TEXT,
+        }
+        for number, conversation_id in enumerate(conversation_ids)
+    ]
+    results = await ask(deployment.endpoint(sender), commands)
+    return sorted((result["message"]["message_id"] for result in results), key=int)
+
+
+async def write_to_all(deployment: Deployment, sender: str, users: Sequence[str]) -> None:
+    """A conversation with each of these users, and a message in it."""
+    commands = [{"type": "CreateConversation", "user_id": user} for user in users]
+    made = await ask(deployment.endpoint(sender), commands)
+    await write(deployment, sender, [each["conversation"]["conversation_id"] for each in made])
+
+
+async def fill_inboxes(
+    deployment: Deployment, users: Sequence[str], senders: Sequence[str]
+) -> None:
+    """Every one of these users has a chat with each of the senders afterwards."""
+    for some in parts(list(senders), CALLERS_AT_ONCE):
+        await asyncio.gather(*(write_to_all(deployment, sender, users) for sender in some))
+
+
+def pages(ids: Sequence[str], size: int, *, growing: bool = False) -> list[Page]:
+    """Pages all over a conversation, the newest among them; which one that is changes if growing.
+
+    There must be a page of messages.
+    """
+    step = max(1, (len(ids) - size) // MOST_PAGES)
+    newest = Page() if growing else Page(first=ids[-size])
+    older = [Page(ids[at], ids[at - size]) for at in range(size, len(ids), step)]
+    return [newest, *older]
