@@ -1,4 +1,4 @@
-"""What a run of a scenario leaves behind: one JSON file that reports and comparisons are made of."""
+"""What a run of a scenario leaves behind: a JSON file that reports and comparisons are made of."""
 
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,11 @@ class Step(Struct, frozen=True, kw_only=True):
         errors: refusals, by code.
         faults: wrong behaviour seen by receivers (lost, twice, out of order), by name.
         usage: by part, see `Second.cores`.
-        timeline: second by second.
+        timeline: the window, second by second.
         generator_core: the greatest share of its core that a generator process used.
         invalid: why this step proves nothing, if so.
         held: whether the objective was met; None without one.
+        figures: what only this scenario has, by a name with its unit ("KiB per connection").
     """
 
     offered: float | None
@@ -87,6 +88,7 @@ class Step(Struct, frozen=True, kw_only=True):
     generator_core: float
     invalid: list[str]
     held: bool | None = None
+    figures: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -134,7 +136,8 @@ def new_histogram() -> HdrHistogram:
 
 def encoded(histogram: HdrHistogram) -> str:
     """A histogram in the compressed form of HdrHistogram (V2), in base64."""
-    return histogram.encode().decode("ascii")
+    text: str = histogram.encode().decode("ascii")
+    return text
 
 
 def decoded(text: str) -> HdrHistogram:
