@@ -9,20 +9,19 @@ from typing import Any
 import click
 import msgspec
 from click.core import ParameterSource
-from rich.console import Console
 from rich.markup import escape
 
 from loadtest.bench import Options, compare
 from loadtest.controller import GeneratorError
 from loadtest.figures import Report, show
 from loadtest.report import summarize
+from loadtest.result_commands import COMMANDS
 from loadtest.run import run, scenarios
 from loadtest.servers import Floor, ServerError, Tradewire
+from loadtest.terminal import wide_console
 
 Measured = tuple[Report, msgspec.Struct]
 Progress = Callable[[str], None]
-
-FILE_WIDTH = 120
 
 
 @click.group()
@@ -95,16 +94,10 @@ def on_cluster(given: Mapping[str, Any], progress: Progress) -> Measured:
     return cluster_report.summarize(results), results
 
 
-def wide_console() -> Console:
-    """The terminal as it is; a file gets lines that hold the table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
-
-
-main.add_command(run)
-main.add_command(scenarios)
-
 MEASURES = {"sqlite": on_sqlite, "scylla": on_scylla, "cluster": on_cluster}
+
+for command in (run, scenarios, *COMMANDS):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

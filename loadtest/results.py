@@ -69,7 +69,7 @@ class Step(Struct, frozen=True, kw_only=True):
         errors: refusals, by code.
         faults: wrong behaviour seen by receivers (lost, twice, out of order), by name.
         usage: by part, see `Second.cores`.
-        timeline: second by second.
+        timeline: the window, second by second.
         generator_core: the greatest share of its core that a generator process used.
         invalid: why this step proves nothing, if so.
         held: whether the objective was met; None without one.
