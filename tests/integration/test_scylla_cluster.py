@@ -38,8 +38,9 @@ async def leave(node: Node, user: str) -> None:
 
 
 async def rows_of(node: Node, user: str) -> list[int]:
-    rows = await node.store.engine.rows("SESSIONS", node.shop.tenant, user)
-    return [run for (run,) in rows]
+    [(place, _)] = node.store.engine.together("ADD_SESSION", [(node.shop.tenant, user)])
+    rows = await node.store.engine.rows_at(place, "SESSIONS", node.shop.tenant, [user])
+    return [run for _, run in rows]
 
 
 def run_of(node: Node) -> int:
@@ -139,8 +140,8 @@ class TestSessions:
         await eventually(lambda: _knows(asking, one), "the other is known")
         seen: list[str] = []
         asking.store.engine.on_statement = seen.append
-        key = (asking.shop.tenant, "alice")
-        await asyncio.gather(*(asking.store.cluster.find([key]) for _ in range(20)))
+        keys = [(asking.shop.tenant, user) for user in ("alice", "bob", "carol")]
+        await asyncio.gather(*(asking.store.cluster.find(keys) for _ in range(20)))
         assert seen.count("SESSIONS") == 1
 
     async def test_a_node_alone_asks_nobody(self, start: Start) -> None:

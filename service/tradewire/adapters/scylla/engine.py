@@ -5,7 +5,7 @@ So many requests at most are under way: beyond that the driver would block the l
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from cassandra import ConsistencyLevel
@@ -29,6 +29,7 @@ BATCHES_IN_FLIGHT = 12
 
 REQUESTS_WAITING = 50_000
 T = TypeVar("T")
+Key = TypeVar("Key", bound=tuple[Any, ...])
 
 
 class Engine:
@@ -94,6 +95,23 @@ class Engine:
         """The one row that a statement finds. Raises as `rows` does."""
         found = await self.rows(name, *values)
         return found[0] if found else None
+
+    async def rows_at(self, place: bytes, name: str, *values: Any) -> list[Row]:
+        """All rows that a statement finds in partitions that are `together`. Raises as `rows`."""
+        return await self._request(name, Execution(self._prepared[name], values, place))
+
+    def together(self, name: str, keys: Iterable[Key]) -> list[tuple[bytes, list[Key]]]:
+        """Partitions in groups that are on the same replicas, with where that is.
+
+        Args:
+            name: a statement whose values begin with such keys.
+        """
+        prepared, placement = self._prepared[name], self._placement
+        groups: dict[Hashable, tuple[bytes, list[Key]]] = {}
+        for key in keys:
+            place = prepared.routing_key(key)
+            groups.setdefault(placement.of(place), (place, []))[1].append(key)
+        return list(groups.values())
 
     async def settled_row(self, name: str, *values: Any) -> Row | None:
         """The one row, after any lightweight transaction on it under way has been settled."""

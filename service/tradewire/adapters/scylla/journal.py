@@ -1,8 +1,8 @@
 """The commit groups: whatever gathered while others are under way goes next, in order.
 
 A group is read for, decided, written to the outbox, made visible, answered. Up to GROUPS_IN_FLIGHT
-are under way at once: one that needs no reads is decided while those before it are written, any
-other waits for them, since what it reads must have what they wrote.
+are under way at once, if enough waits for them: one that needs no reads is decided while those
+before it are written, any other waits for them, since what it reads must have what they wrote.
 
 Once its outbox row may be there, a group is written until it is done, however long the cluster is
 away: dropped, it could still appear. What took too long is not acknowledged, and is announced again
@@ -31,6 +31,10 @@ from tradewire.domain.writes import EditMessage, NewMessage, Unit, Write
 
 UNITS_IN_FLIGHT = 4_096
 GROUP_UNITS = 512
+WORTHWHILE = 32
+"""Units that are worth a group of their own while another one is under way: each group costs two
+requests, and all that they cost the cluster.
+"""
 GROUP_BYTES = 8 << 20
 """What the writes of a group can come to at most: all of it goes into one row of the outbox, and
 Apache Cassandra refuses a row of more than half a segment of its commit log (32 MiB by default).
@@ -105,7 +109,6 @@ class ScyllaJournal:
         self._waiting: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._groups: deque[Group] = deque()
-        self._places = asyncio.Semaphore(GROUPS_IN_FLIGHT)
         self._written: asyncio.Task[None] | None = None
         self._adding = asyncio.Lock()
         self._in_flight = 0
@@ -163,24 +166,22 @@ class ScyllaJournal:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                await self._places.acquire()
-                try:
-                    await self._begin_group()
-                except BaseException:
-                    self._places.release()
-                    raise
+            while self._waiting and len(self._groups) < self._places():
+                await self._begin_group()
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
         await self._idle.wait()
+
+    def _places(self) -> int:
+        """How many groups may be under way: at low rates messages had better go together."""
+        return GROUPS_IN_FLIGHT if len(self._waiting) >= WORTHWHILE else 1
 
     # --- one group --------------------------------------------------------------------------------
 
     async def _begin_group(self) -> None:
         run, units = self._run, self._gather()
         if run is None or not units:
-            self._places.release()
             return
         group = Group(units, min(_least_id(each.unit) for each in units), time.monotonic())
         self._groups.append(group)
@@ -299,7 +300,7 @@ class ScyllaJournal:
 
     def _finish(self, group: Group, outcomes: Sequence[Outcome]) -> None:
         self._groups.remove(group)
-        self._places.release()
+        self._wake.set()
         for each, outcome in zip(group.units, outcomes, strict=True):
             self._answer(each, outcome)
 

@@ -116,15 +116,16 @@ class Prepared:
 
 
 class Execution(NamedTuple):
-    """A statement with its values, as a request."""
+    """A statement with its values, as a request; `place`: see `key`."""
 
     prepared: Prepared
     values: tuple[Any, ...]
+    place: bytes | None = None
 
     @property
     def key(self) -> bytes:
-        """Its partition, as the ring knows it."""
-        return self.prepared.routing_key(self.values)
+        """Its partition as the ring knows it, or one on the same replicas as all that it reads."""
+        return self.place or self.prepared.routing_key(self.values)
 
     @property
     def columns(self) -> object:

@@ -1,5 +1,7 @@
 """Which users have connections on which nodes: a row for each user and run.
 
+Where users are is read for all who are asked for at once: a message has two members at least.
+
 What is written has rising timestamps, in the order of the calls: a removal that arrives late hides
 no row that was written after it. Rows expire, so those of users who stay are written again.
 """
@@ -7,14 +9,14 @@ no row that was written after it. Rows expire, so those of users who stay are wr
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.layout import Timestamps
 from tradewire.adapters.scylla.runs import Run
-from tradewire.domain.errors import Unavailable
+from tradewire.domain.errors import TradewireError, Unavailable
 from tradewire.domain.ids import Clock, id_at
 from tradewire.ports import ROUTE_AGE_S
 
@@ -24,6 +26,9 @@ RENEWED_S = 3_600.0
 NEVER = float("-inf")
 CHUNK = 500
 """Rows that are renewed at once."""
+
+USERS_READ = 100
+"""Users in one read."""
 
 Key = tuple[str, str]
 """A tenant and a user id."""
@@ -46,7 +51,9 @@ class Sessions:
         self._timestamps = Timestamps()
         self._run: Run | None = None
         self._here: dict[Key, Here] = {}
-        self._reads: OrderedDict[Key, tuple[float, asyncio.Task[list[int]]]] = OrderedDict()
+        self._reads: OrderedDict[Key, tuple[float, asyncio.Future[list[int]]]] = OrderedDict()
+        self._asked: dict[Key, asyncio.Future[list[int]]] = {}
+        self._reading: set[asyncio.Task[None]] = set()
 
     def begin(self, run: Run) -> None:
         """Another run: `renew` writes all rows for it."""
@@ -106,7 +113,7 @@ class Sessions:
     def _timestamp(self) -> int:
         return self._timestamps.after(id_at(self._clock.now_ms()))
 
-    def _read(self, user: Key) -> "asyncio.Task[list[int]]":
+    def _read(self, user: Key) -> "asyncio.Future[list[int]]":
         """The runs of a user: a read that is young enough, whoever began it, or a new one."""
         now = time.monotonic()
         while self._reads and next(iter(self._reads.values()))[0] <= now - ROUTE_AGE_S:
@@ -114,15 +121,46 @@ class Sessions:
         known = self._reads.get(user)
         if known is not None:
             return known[1]
-        read = asyncio.create_task(self._runs(user), name="sessions")
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._read_asked)
+        read = self._asked[user] = loop.create_future()
         read.add_done_callback(lambda done: self._forget_failed(user, done))
         self._reads[user] = (now, read)
         return read
 
-    async def _runs(self, user: Key) -> list[int]:
-        return [run for (run,) in await self._engine.rows("SESSIONS", *user)]
+    def _read_asked(self) -> None:
+        """Read all that was asked for since the last time, what is on the same nodes together."""
+        asked, self._asked = self._asked, {}
+        for place, users in self._engine.together("ADD_SESSION", asked):
+            for tenant in {tenant for tenant, _ in users}:
+                names = [name for other, name in users if other == tenant]
+                for start in range(0, len(names), USERS_READ):
+                    answers = {n: asked[tenant, n] for n in names[start : start + USERS_READ]}
+                    read = asyncio.create_task(self._runs(place, tenant, answers), name="sessions")
+                    self._reading.add(read)
+                    read.add_done_callback(self._reading.discard)
 
-    def _forget_failed(self, user: Key, read: "asyncio.Task[list[int]]") -> None:
+    async def _runs(
+        self, place: bytes, tenant: str, answers: Mapping[str, "asyncio.Future[list[int]]"]
+    ) -> None:
+        """Answer with the runs of each user of a tenant, or with what went wrong."""
+        found: dict[str, list[int]] = {user_id: [] for user_id in answers}
+        try:
+            for user_id, run in await self._engine.rows_at(place, "SESSIONS", tenant, [*answers]):
+                found[user_id].append(run)
+        except TradewireError as error:
+            for answer in answers.values():
+                answer.set_exception(error)
+        except BaseException:
+            for answer in answers.values():
+                answer.cancel()
+            raise
+        else:
+            for user_id, answer in answers.items():
+                answer.set_result(found[user_id])
+
+    def _forget_failed(self, user: Key, read: "asyncio.Future[list[int]]") -> None:
         if read.cancelled() or read.exception() is not None:
             known = self._reads.get(user)
             if known is not None and known[1] is read:
