@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -6,6 +7,12 @@ from tests.engines import Keyspace, complaints, keyspace_on
 from tradewire.testing.engines import Cassandra
 
 ON_ENGINE = "on_engine"
+
+
+def pytest_configure() -> None:
+    """Let commands be stopped by SIGINT, which a shell has its background jobs ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,12 @@ async def test_the_newest_version_of_a_product_wins_whatever_the_order(
 
     await eventually(shows_the_newest, "the card is that of version 9")
     await bus.tell(PRODUCTS, "p-1", cloud_event("ProductDeleted", product_id="p-1", version=10))
-    told = [await buyer.hear("ProductUpdated") for _ in range(2)]
-    assert [event["product"]["version"] for event in told] == [9, 10]
+    told: list[int] = []
+    while told[-1:] != [10]:
+        told.append((await buyer.hear("ProductUpdated"))["product"]["version"])
+    # Versions between them may have been passed over; none may come back.
+    assert told == sorted(set(told))
+    assert told[-2:] == [9, 10]
 
 
 async def test_a_user_blocked_on_the_platform_is_disconnected(bus: Bus, server: Server) -> None:
