@@ -81,18 +81,16 @@ class ServerProcess(Server):
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        self._reading = asyncio.create_task(self._read(self._process), name="server log")
+        self._ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read(self._process), name="server output")
 
     async def ready(self) -> None:
         """Wait until it takes traffic."""
-        stdout = self._running().stdout
-        assert stdout is not None
         async with asyncio.timeout(DEADLINE_S):
-            while line := (await stdout.readline()).decode():
-                if line.startswith("ready "):
-                    self.url = line.removeprefix("ready ").strip()
-                    return
-            raise AssertionError(f"ended with {await self.ended()}:\n{self.errors}")
+            url = await asyncio.shield(self._ready)
+            if not url:
+                raise AssertionError(f"ended with {await self.ended()}:\n{self.errors}")
+        self.url = url
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -123,9 +121,22 @@ class ServerProcess(Server):
         return self._process
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Read both outputs to their ends, which also closes them."""
+        assert process.stdout is not None
         assert process.stderr is not None
-        while line := await process.stderr.readline():
+        await asyncio.gather(self._read_log(process.stderr), self._read_url(process.stdout))
+
+    async def _read_log(self, stderr: asyncio.StreamReader) -> None:
+        while line := await stderr.readline():
             self.log.append(line.decode(errors="replace").rstrip("\n"))
+
+    async def _read_url(self, stdout: asyncio.StreamReader) -> None:
+        ready = self._ready
+        while line := (await stdout.readline()).decode():
+            if line.startswith("ready ") and not ready.done():
+                ready.set_result(line.removeprefix("ready ").strip())
+        if not ready.done():
+            ready.set_result("")
 
 
 def _environment(environ: Mapping[str, str], *, measured: bool) -> dict[str, str]:
