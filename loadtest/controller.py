@@ -138,7 +138,7 @@ async def _generator(plan: Plan) -> AsyncIterator[Generator]:
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await process.communicate()
 
 
 async def exchange(

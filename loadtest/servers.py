@@ -224,15 +224,20 @@ async def _ready(process: asyncio.subprocess.Process) -> str:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> int:
-    """Ask it to stop, insist when it does not; returns the exit code."""
+    """Ask it to stop, insist when it does not; returns the exit code.
+
+    What it prints is read to the end, which closes the pipe.
+    """
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            return await process.wait()
+            await process.communicate()
     except TimeoutError:
         process.kill()
-        return await process.wait()
+        await process.communicate()
+    assert process.returncode is not None
+    return process.returncode
 
 
 def _tail(log: Path) -> str:

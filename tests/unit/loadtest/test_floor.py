@@ -56,7 +56,7 @@ async def test_what_is_acknowledged_is_stored_even_when_the_process_is_killed(
         events = [await receiver.next() for _ in range(100)]
     finally:
         process.kill()
-        await process.wait()
+        await process.communicate()
     sender.socket.close()
     receiver.socket.close()
     assert [reply["id"] for reply in replies] == list(range(1, 101))
