@@ -59,14 +59,6 @@ async def in_tls(keyspace: Keyspace, certificate: Path) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture
-async def in_the_open(keyspace: Keyspace) -> AsyncIterator[Proxy]:
-    """The engine behind connections that can be cut."""
-    async with Proxy() as proxy:
-        proxy.upstreams = [keyspace.options.hosts[0][1]]
-        yield proxy
-
-
 def through(proxy: Proxy, options: Options, **changed: object) -> Engine:
     return Engine(replace(options, hosts=(("127.0.0.1", proxy.port),), **changed))
 

@@ -18,16 +18,8 @@ DEADLINE_S = 20.0
 
 
 @pytest.fixture
-async def proxy(keyspace: Keyspace) -> AsyncIterator[Proxy]:
-    """The engine behind connections that can be held up."""
-    async with Proxy() as proxy:
-        proxy.upstreams = [keyspace.options.hosts[0][1]]
-        yield proxy
-
-
-@pytest.fixture
-async def engine(keyspace: Keyspace, proxy: Proxy) -> AsyncIterator[Engine]:
-    engine = through(proxy, keyspace.options)
+async def engine(keyspace: Keyspace, in_the_open: Proxy) -> AsyncIterator[Engine]:
+    engine = through(in_the_open, keyspace.options)
     await engine.open()
     yield engine
     await engine.close()
@@ -55,19 +47,19 @@ async def test_a_statement_that_the_server_has_forgotten_is_prepared_again(
 
 
 async def test_an_answer_that_comes_too_late_is_taken_for_no_other(
-    engine: Engine, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, in_the_open: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requests, "SPECULATIVE_AFTER_S", 0.05)
     monkeypatch.setattr(requests, "DEADLINE_S", 0.1)
     runs = [uuid4().int >> 65 for _ in range(20)]
     for run in runs:
         await engine.write([("ADD_BATCH", (run, run, run, b"", b"")), ("ADD_SLICE", (run, run))])
-    proxy.flowing.clear()
+    in_the_open.flowing.clear()
     late = await asyncio.gather(
         *(engine.rows("BATCHES", run, run, 0, 10) for run in runs), return_exceptions=True
     )
     assert {type(each) for each in late} == {Unavailable}
-    proxy.flowing.set()
+    in_the_open.flowing.set()
     async with asyncio.timeout(DEADLINE_S):
         await until_reachable(engine)
     monkeypatch.setattr(requests, "DEADLINE_S", DEADLINE_S)

@@ -1,5 +1,7 @@
 """Who is there: told to those who watch, never across a block."""
 
+from collections.abc import Sequence
+
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import GetOnlineStatus, SetOnlineStatus, WatchPresence
 from tradewire.domain.errors import InvalidField
@@ -48,17 +50,9 @@ class Presence:
         """GetOnlineStatus: who is blocked, either way, looks as if never seen."""
         tenant = caller.tenant
         blocked = await self._context.blocks.get((tenant, caller.user_id))
-        visible = [user for user in dict.fromkeys(command.user_ids) if user not in blocked]
-        seen = await self._context.store.people.last_seen(tenant, visible)
-        elsewhere = await self._context.hub.elsewhere(tenant, visible)
-        return StatusesResult(
-            [
-                self._status(tenant, user, seen.get(user), elsewhere=user in elsewhere)
-                if user not in blocked
-                else UserStatus(user, "offline")
-                for user in dict.fromkeys(command.user_ids)
-            ]
-        )
+        users = list(dict.fromkeys(command.user_ids))
+        shown = await self._statuses(tenant, [user for user in users if user not in blocked])
+        return StatusesResult([shown.get(user, UserStatus(user, "offline")) for user in users])
 
     async def watch(
         self, caller: Caller, command: WatchPresence, session: Session | None
@@ -101,9 +95,7 @@ class Presence:
     ) -> tuple[UserOnline | UserOffline, frozenset[str]]:
         """How a user appears now, and the users who must not see it."""
         blocked = await self._context.blocks.get((tenant, user_id))
-        seen = await self._context.store.people.last_seen(tenant, [user_id])
-        elsewhere = bool(await self._context.hub.elsewhere(tenant, (user_id,)))
-        shown = self._status(tenant, user_id, seen.get(user_id), elsewhere=elsewhere)
+        shown = (await self._statuses(tenant, [user_id]))[user_id]
         if shown.status == "offline":
             return UserOffline(user_id=user_id, last_seen=shown.last_seen), blocked
         return UserOnline(user_id=user_id, status=shown.status), blocked
@@ -129,6 +121,15 @@ class Presence:
         if chosen == "invisible" or not (elsewhere or self._context.hub.connected(*key)):
             return None
         return chosen
+
+    async def _statuses(self, tenant: str, user_ids: Sequence[str]) -> dict[str, UserStatus]:
+        """How users appear now, by id."""
+        seen = await self._context.store.people.last_seen(tenant, user_ids)
+        elsewhere = await self._context.hub.elsewhere(tenant, user_ids)
+        return {
+            user: self._status(tenant, user, seen.get(user), elsewhere=user in elsewhere)
+            for user in user_ids
+        }
 
     def _status(
         self, tenant: str, user_id: str, seen: int | None, *, elsewhere: bool

@@ -4,7 +4,7 @@ A batch over partitions of different replicas would make one node forward the re
 too large is refused by the server (Apache Cassandra fails one over 50 KiB).
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -26,16 +26,17 @@ Mutation = tuple[str, tuple[Any, ...]]
 
 
 class EncodedBatch(BatchMessage):  # type: ignore[misc]  # the driver has no types
-    """A batch whose rows are encoded already."""
+    """An unlogged batch whose rows are encoded already."""
+
+    def __init__(self, rows: Sequence[EncodedRow], *arguments: Any, **named: Any) -> None:
+        super().__init__(BatchType.UNLOGGED, (), *arguments, **named)
+        self._rows = rows
 
     def send_body(self, body: BytesIO, *version: Any) -> None:
         empty = BytesIO()
-        BatchMessage(
-            self.batch_type, (), self.consistency_level, self.serial_consistency_level,
-            self.timestamp,
-        ).send_body(empty, *version)  # fmt: skip
+        super().send_body(empty, *version)
         kind, rest = empty.getvalue()[:1], empty.getvalue()[3:]
-        rows = [row.encoded for row in self.queries]
+        rows = [row.encoded for row in self._rows]
         body.write(b"".join((kind, len(rows).to_bytes(2), *rows, rest)))
 
 
@@ -45,10 +46,8 @@ class Protocol(ProtocolHandler):  # type: ignore[misc]
     @classmethod
     def encode_message(cls, msg: Any, *arguments: Any, **named: Any) -> bytes:
         if type(msg) is BatchMessage:
-            msg = EncodedBatch(
-                msg.batch_type, msg.queries, msg.consistency_level, msg.serial_consistency_level,
-                msg.timestamp,
-            )  # fmt: skip
+            levels = msg.consistency_level, msg.serial_consistency_level
+            msg = EncodedBatch(msg.queries, *levels, msg.timestamp)
         encoded: bytes = super().encode_message(msg, *arguments, **named)
         return encoded
 
@@ -65,10 +64,9 @@ class Placement:
 
     def of(self, key: bytes) -> tuple[Any, ...]:
         """The nodes that hold a partition, always in the same order."""
-        if self._connected.ring is not self._ring:
-            self._look()
-        if self._only is not None:
-            return self._only
+        only = self._everywhere()
+        if only is not None:
+            return only
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= PARTITIONS_REMEMBERED:
@@ -79,15 +77,16 @@ class Placement:
     @property
     def alike(self) -> bool:
         """Whether all partitions are on the same replicas."""
-        if self._connected.ring is not self._ring:
-            self._look()
-        return self._only is not None
+        return self._everywhere() is not None
 
-    def _look(self) -> None:
-        """The ring has changed."""
-        self._ring = self._connected.ring
-        self._known.clear()
-        self._only = self._connected.only
+    def _everywhere(self) -> tuple[Hashable, ...] | None:
+        """The node that has everything, if one does; looks whether the ring has changed."""
+        ring = self._connected.ring
+        if ring is not self._ring:
+            self._ring = ring
+            self._known.clear()
+            self._only = self._connected.only
+        return self._only
 
 
 class Batch(NamedTuple):
@@ -107,9 +106,7 @@ class Batch(NamedTuple):
 
     def message(self, timestamp: int) -> EncodedBatch:
         """What asks for it; `timestamp` in microseconds."""
-        return EncodedBatch(
-            BatchType.UNLOGGED, self.rows, ConsistencyLevel.LOCAL_QUORUM, timestamp=timestamp
-        )
+        return EncodedBatch(self.rows, ConsistencyLevel.LOCAL_QUORUM, timestamp=timestamp)
 
     def statement(self) -> BatchStatement:
         """The same for the driver's own way."""
