@@ -1,8 +1,6 @@
 """The comparison of a server with the floor: alternating runs, so that noise hits both."""
 
-import asyncio
 import resource
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -26,7 +24,7 @@ from loadtest.plan import (
     Writes,
     on_pairs,
 )
-from loadtest.servers import ROOT, Server, Target, running
+from loadtest.servers import Server, Target, run_to_end, running
 
 Side = Callable[[ClosedLoop | OpenLoop], Awaitable[tuple[Plan, Parts]]]
 """The floor or the subject: makes the plan of a run on it, and names its processes."""
@@ -174,21 +172,9 @@ async def run_apart(module: str, plan: WritePlan, seconds: float) -> Writes:
 
     Raises `GeneratorError`, or `TimeoutError` after so many seconds.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            output, _ = await process.communicate(msgspec.json.encode(plan))
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise GeneratorError(f"{module} ended with {process.returncode}")
+    code, output = await run_to_end(module, seconds=seconds, given=msgspec.json.encode(plan))
+    if code != 0:
+        raise GeneratorError(f"{module} ended with {code}")
     return msgspec.json.decode(output, type=Writes)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from loadtest.messages import Message, Result
-from loadtest.plan import Conversation, Page
+from loadtest.plan import Connection, Conversation, Kind, Page, Plan
 
 Check = Callable[[Result], str]
 """What is wrong with a result; "" when nothing is."""
@@ -18,6 +18,13 @@ class Command(NamedTuple):
     fields: Mapping[str, object]
     path: str
     check: Check
+
+
+def page(kind: Kind, plan: Plan, connection: Connection, conversation: Conversation) -> Command:
+    """A page that a connection reads: of its inbox, or of a conversation."""
+    if kind == "inbox":
+        return inbox(connection.chats, plan.inbox_page)
+    return history(conversation, plan.page)
 
 
 def history(conversation: Conversation, size: int) -> Command:

@@ -162,11 +162,7 @@ def made(
         servers,
         {"server": pids, **(parts or {})},
         {name: value for name, value in environment.items() if name not in SECRETS},
-        {
-            "tradewire": version("tradewire"),
-            "python": platform.python_version(),
-            **(versions or {}),
-        },
+        {**versions_here(version("tradewire")), **(versions or {})},
         settle,
         events,
         cold=bool(versions),

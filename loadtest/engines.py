@@ -1,10 +1,8 @@
 """Nodes on a Cassandra or ScyllaDB and on a Kafka, in a keyspace and topics of their own."""
 
 import asyncio
-import os
 import secrets
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
@@ -18,7 +16,7 @@ from cassandra.cluster import NoHostAvailable
 
 from loadtest import cql_floor
 from loadtest.cpu import listeners
-from loadtest.servers import ROOT, Server, ServerError, Tradewire, running
+from loadtest.servers import Server, ServerError, Tradewire, run_to_end, running
 from tradewire.testing.engines import Cassandra, Kafka
 
 MIGRATION_SECONDS = 120.0
@@ -124,19 +122,11 @@ def engine_process(port: int) -> int | None:
 
 async def migrate(target: Tradewire) -> None:
     """Make the keyspace and the tables; raises `ServerError`, or `TimeoutError` after 120 s."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tradewire", "migrate", "up"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, **target.environment},
-        cwd=ROOT,
+    code, output = await run_to_end(
+        *("tradewire", "migrate", "up"),
+        seconds=MIGRATION_SECONDS,
+        environment=target.environment,
+        errors=asyncio.subprocess.STDOUT,
     )
-    try:
-        async with asyncio.timeout(MIGRATION_SECONDS):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
+    if code != 0:
         raise ServerError(f"tradewire migrate up: {output.decode(errors='replace')}")

@@ -59,7 +59,7 @@ class HttpReader:
         await self._http.close()
 
     async def _request(self, kind: Kind, due: float) -> None:
-        command = self._command(kind)
+        command = commands.page(kind, self._plan, self._connection, self._conversation)
         try:
             async with self._http.get(command.path) as response:
                 body = await response.read()
@@ -76,11 +76,6 @@ class HttpReader:
         self._check(command, body)
         if self._tally.refill is not None:
             self._tally.refill(self, 1, now)
-
-    def _command(self, kind: Kind) -> Command:
-        if kind == "inbox":
-            return commands.inbox(self._connection.chats, self._plan.inbox_page)
-        return commands.history(self._conversation, self._plan.page)
 
     def _check(self, command: Command, body: bytes) -> None:
         try:

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from loadtest.results import Second
 from loadtest.running import Watch
+from loadtest.units import MIB
 
-MIB = 1 << 20
 LINE_SECONDS = 5.0
 """How far apart the lines are."""
 

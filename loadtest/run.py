@@ -25,11 +25,13 @@ from loadtest.running import Runner
 from loadtest.scenario import AnyScenario, ScenarioError, bundled, load_scenario
 from loadtest.servers import ROOT, ServerError
 from loadtest.summary import show
+from loadtest.terminal import wide_console
 from loadtest.websocket import WebSocketError
 from tradewire.testing.engines import EngineError
 
 RESULTS = ROOT / "loadtest" / "results" / "local"
 NODES_OF_A_CLUSTER = 2
+FILE_WIDTH = 140
 FAILURES = (
     ScenarioError, ServerError, GeneratorError, EngineError, WebSocketError, TimeoutError, OSError,
     aiohttp.ClientError, psutil.Error,
@@ -73,7 +75,7 @@ def run(
 
     Exits with 1 when a server did something wrong, with 2 when the run proves nothing.
     """
-    console = Console() if Console().is_terminal else Console(width=140)
+    console = wide_console(FILE_WIDTH)
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         wanted = load_scenario(scenario, given)

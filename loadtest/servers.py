@@ -240,5 +240,36 @@ async def _stop(process: asyncio.subprocess.Process) -> int:
     return process.returncode
 
 
+async def run_to_end(
+    module: str,
+    *arguments: str,
+    seconds: float,
+    given: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    errors: int | None = None,
+) -> tuple[int, bytes]:
+    """Run a module in a process of its own, ``given`` its input; its exit code and its output.
+
+    ``errors`` is where its standard error goes. Raises `TimeoutError` after so many seconds.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=errors,
+        env={**os.environ, **(environment or {})},
+        cwd=ROOT,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            output, _ = await process.communicate(given)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output
+
+
 def _tail(log: Path) -> str:
     return log.read_bytes()[-LOG_BYTES_SHOWN:].decode(errors="replace")

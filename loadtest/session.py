@@ -156,14 +156,12 @@ class Session:
         self._socket.send(command_frame(self._plan.protocol, fields))
 
     def _command(self, kind: Kind) -> Command:
-        if kind == "inbox":
-            return commands.inbox(self._connection.chats, self._plan.inbox_page)
         assert self._conversation is not None
-        if kind == "history":
-            return commands.history(self._conversation, self._plan.page)
         if kind == "read":
             return commands.read(self._conversation, self._heard)
-        return commands.typing(self._conversation)
+        if kind == "typing":
+            return commands.typing(self._conversation)
+        return commands.page(kind, self._plan, self._connection, self._conversation)
 
     def _receive(self, payloads: list[bytes]) -> None:
         now = perf_counter()

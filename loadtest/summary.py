@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from loadtest.results import Result, Step, decoded
+from loadtest import result_figures
+from loadtest.result_figures import LATENCIES, Latency, cpu_per_1000, throughput
+from loadtest.results import Result, Step
 from loadtest.trend import memory_slope, p99_drift
-
-MIB = 1 << 20
-PERCENTS = (50, 95, 99, 99.9, 100)
+from loadtest.units import MIB
 
 
 def show(result: Result, console: Console) -> None:
@@ -32,21 +32,20 @@ def headline(step: Step) -> str:
     """What was to be done, what was done, and whether that met the objective."""
     offered = "" if step.offered is None else f"{step.offered:,.0f}/s offered, "
     verdict = {None: "", True: ", [green]held[/]", False: ", [yellow]not held[/]"}[step.held]
-    done = sum(step.done.values()) / step.seconds
-    return f"{offered}{done:,.0f}/s done in {step.seconds:,.1f} s{verdict}"
+    return f"{offered}{throughput(step):,.0f}/s done in {step.seconds:,.1f} s{verdict}"
 
 
 def latencies(result: Result) -> Table:
     """How long each kind of operation took in each step, in milliseconds."""
-    columns = ("step", "ms", "p50", "p95", "p99", "p99.9", "max", "drift")
-    table = Table(*columns, box=SIMPLE_HEAD)
+    table = Table("step", "ms", *LATENCIES, "drift", box=SIMPLE_HEAD)
     for column in table.columns[2:]:
         column.justify = "right"
     for number, step in enumerate(result.steps, 1):
         numbers = [str(number), *[""] * len(step.latency)]
-        kinds = {**step.latency, "generator late": step.lateness}
-        for first, (kind, text) in zip(numbers, kinds.items(), strict=True):
-            table.add_row(first, kind, *times(text), drift(step) if kind == result.chief else "")
+        late = {"generator late": result_figures.lateness(step)}
+        kinds = {**result_figures.latencies(step), **late}
+        for first, (kind, latency) in zip(numbers, kinds.items(), strict=True):
+            table.add_row(first, kind, *times(latency), drift(step) if kind == result.chief else "")
         table.add_section()
     return table
 
@@ -57,14 +56,14 @@ def costs(result: Result) -> Table:
     for column in table.columns[2:]:
         column.justify = "right"
     for number, step in enumerate(result.steps, 1):
-        operations = sum(step.done.values())
+        costs_1000 = cpu_per_1000(step)
         for part, usage in step.usage.items():
             growth = memory_slope(step.timeline, part)
             table.add_row(
                 str(number) if part == next(iter(step.usage)) else "",
                 part,
                 f"{usage.cpu_s / step.seconds:.2f}",
-                f"{1000 * usage.cpu_s / operations:.3f} s" if operations else "-",
+                f"{costs_1000[part]:.3f} s" if costs_1000 else "-",
                 f"{usage.memory / MIB:,.0f} MiB",
                 "-" if growth is None else f"{growth:+.2f} MiB/min",
             )
@@ -98,13 +97,9 @@ def drift(step: Step) -> str:
     return "-" if factor is None else f"x {factor:.2f}"
 
 
-def times(text: str) -> list[str]:
-    """The percentiles of an encoded histogram."""
-    histogram = decoded(text)
-    if not histogram.get_total_count():
-        return ["-" for _ in PERCENTS]
-    found = histogram.get_percentile_to_value_dict(PERCENTS)
-    return [three_digits(found[percent] / 1000) for percent in PERCENTS]
+def times(latency: Latency) -> list[str]:
+    """The percentiles of a latency."""
+    return [three_digits(latency.ms[name]) if latency.count else "-" for name in LATENCIES]
 
 
 def three_digits(value: float) -> str:

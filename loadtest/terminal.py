@@ -2,10 +2,8 @@
 
 from rich.console import Console
 
-FILE_WIDTH = 120
 
-
-def wide_console() -> Console:
-    """The terminal as it is; a file gets lines that hold the table."""
+def wide_console(file_width: int = 120) -> Console:
+    """The terminal as it is; a file gets lines of ``file_width``, which hold the table."""
     console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+    return console if console.is_terminal else Console(width=file_width)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from loadtest.results import Second
+from loadtest.units import MIB
 
 LEAST_SECONDS = 30
 """A shorter run says nothing of trends."""
-MIB = 1 << 20
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:

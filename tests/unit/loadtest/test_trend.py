@@ -3,7 +3,8 @@ import random
 import pytest
 
 from loadtest.results import Second
-from loadtest.trend import MIB, memory_slope, p99_drift, slope
+from loadtest.trend import memory_slope, p99_drift, slope
+from loadtest.units import MIB
 
 
 def second(at: float, memory: float = 100.0, p99_ms: float | None = 5.0) -> Second:
