@@ -19,7 +19,6 @@ from tradewire.config import Settings, kafka_options, scylla_options
 from tradewire.domain.caller import Caller
 from tradewire.domain.commands import Command, SendMessage
 from tradewire.domain.errors import Draining, TradewireError
-from tradewire.domain.events import MessageReceived
 from tradewire.domain.ids import Clock
 from tradewire.edge.admission import Admission
 from tradewire.edge.auth import Authenticator, load_or_create_secret
@@ -29,7 +28,7 @@ from tradewire.edge.hub import LocalHub
 from tradewire.edge.keys import Jwks
 from tradewire.edge.server import Listener
 from tradewire.edge.websocket import ChatSockets
-from tradewire.ports import Cluster, LateMessage, Store, StoreError
+from tradewire.ports import Cluster, Late, Store, StoreError
 from tradewire.protocol import cloudevents
 from tradewire.protocol.session import Limits
 from tradewire.telemetry.metrics import Metrics, watch_loop_lag
@@ -189,12 +188,14 @@ class Node:
 
         return Broker(kafka_options(self._settings), self._settings.cell_id, self._service)
 
-    def _tell_late(self, late: LateMessage) -> None:
-        """A message became visible after younger ones: its members hear of it now."""
-        key = (late.tenant, late.message.conversation_id)
-        event = MessageReceived(message=late.message)
-        self._service.context.access.drop(key)
-        self._hub.publish(late.tenant, late.user_ids, event, event_id=late.change_id)
+    def _tell_late(self, late: Late) -> None:
+        """Something became visible after younger things: nobody here or elsewhere knew of it."""
+        context = self._service.context
+        for conversation in late.conversations:
+            context.access.drop(conversation)
+        for user in late.users:
+            context.blocks.drop(user)
+        self._hub.resume(late.users, late.since)
 
     def _start_duties(self, sockets: ChatSockets) -> None:
         self._duties.start("sockets", sockets.watch(), forever=True)

@@ -362,6 +362,13 @@ class Cluster(Protocol):
         as living until another one has finished its run.
         """
 
+    async def look(self) -> None:
+        """See now which nodes live: whichever began before is among the others afterwards.
+
+        Raises:
+            Unavailable, Overloaded: the store did not answer.
+        """
+
     async def join(self, tenant: str, user_id: str) -> None:
         """The user has a connection here. Returns when others can find it.
 
@@ -385,19 +392,19 @@ class Cluster(Protocol):
         """
 
 
-class LateMessage(Struct, frozen=True):
-    """A message that became visible after younger ones: a store that shares its data with other
-    processes tells of it, for what a dead one left is finished by another.
+class Late(Struct, frozen=True):
+    """Something became visible after younger things. A store that shares its data with other
+    processes tells of it: what a dead one left is finished by another.
 
     Attributes:
-        change_id: a fresh id, so that no cursor has passed it.
-        user_ids: the members, who are to hear of it.
+        since: who resumes from this id hears of it.
+        users: (tenant, user_id) of those who are to hear of it.
+        conversations: (tenant, conversation_id) of those that it is about.
     """
 
-    tenant: str
-    message: Message
-    change_id: int
-    user_ids: Sequence[str]
+    since: int
+    users: Sequence[tuple[str, str]]
+    conversations: Sequence[tuple[str, str]]
 
 
 class StoreError(Exception):

@@ -21,7 +21,7 @@ from tradewire.domain.commands import (
     SendMessage,
     SetTypingIndicator,
 )
-from tradewire.domain.errors import Blocked, Close, NotFound
+from tradewire.domain.errors import Blocked, Close, NotFound, Unavailable
 from tradewire.domain.events import Reconnect
 from tradewire.domain.ids import Clock
 from tradewire.edge import cluster
@@ -35,6 +35,7 @@ from tradewire.protocol.session import Limits, Session
 from tradewire.telemetry.metrics import Metrics
 from tradewire.telemetry.tasks import Tasks
 from tradewire.testing.clock import ManualClock
+from tradewire.usecases import sending
 from tradewire.usecases.context import CACHE_AGE_S, DOUBTFUL_AGE_S, Context
 from tradewire.usecases.service import Service
 
@@ -392,6 +393,59 @@ async def test_a_retry_on_another_node_waits_for_what_the_first_had_begun(
     assert second.duplicate
     assert second.message.message_id == (await first).message.message_id
     assert alice.closed == [Close.RESTART]
+
+
+async def test_a_retry_that_comes_from_a_node_that_has_just_begun_waits_for_it(
+    nodes: list[Node], deaf: Node
+) -> None:
+    two = nodes[1]
+    two.hub._cluster.look_away()  # type: ignore[attr-defined]
+    del two.hub._cluster._seen[deaf.number]  # type: ignore[attr-defined]
+    deaf.listen()
+    alice = await deaf.connect("alice")
+    room = await room_of(nodes[0], "alice", "bob")
+    key = f"{alice.connection.session_id}:1"
+    first = asyncio.create_task(deaf.send_first("alice", room, key))
+    second = await two.send("alice", room, key)
+    assert second.duplicate
+    assert second.message.message_id == (await first).message.message_id
+    assert alice.closed == [Close.RESTART]
+
+
+async def test_a_store_that_cannot_be_asked_which_nodes_live_fails_the_retry(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, _ = nodes
+    monkeypatch.setattr(sending, "COMMIT_DEADLINE_S", 0.2)
+    monkeypatch.setattr(cluster, "UNSETTLED_S", 0.05)
+    alice = await one.connect("alice")
+    room = await room_of(one, "alice", "bob")
+    key = f"{alice.connection.session_id}:1"
+
+    async def fail() -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(two.hub._cluster, "look", fail)
+    with pytest.raises(Unavailable):
+        await two.send("alice", room, key)
+    monkeypatch.undo()
+    assert not (await two.send("alice", room, key)).duplicate
+
+
+async def test_who_may_have_missed_something_late_is_resumed_on_every_node(
+    nodes: list[Node],
+) -> None:
+    one, two, _ = nodes
+    alice, bob, carol = [
+        await node.connect(user) for node, user in ((one, "alice"), (two, "bob"), (two, "carol"))
+    ]
+    await until(lambda: alice.resumed and bob.resumed and carol.resumed)
+    carol.resumed.clear()
+    since = one.service.context.clock.next_id()
+    one.hub.resume([(TENANT, "alice"), (TENANT, "bob")], since)
+    assert alice.resumed[-1] == since
+    await until(lambda: bob.resumed[-1] == since)
+    assert carol.resumed == []
 
 
 async def test_two_nodes_that_retry_a_key_at_once_store_it_once(nodes: list[Node]) -> None:

@@ -11,8 +11,11 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from tradewire.client.codec import Json
+from tradewire.client.cursor import TIME_SHIFT
 
 TYPING_S = 5.0
+_KEY_MS = 48 * 3_600_000
+"""How long a key stands for one message."""
 _DERIVED_OF_MESSAGE = frozenset({"status", "reply_count", "reactions"})
 _DERIVED_OF_CONVERSATION = frozenset({"members", "member_count", "last_message", "unread_count"})
 _MAY_BE_EMPTY = frozenset({"title", "metadata"})
@@ -93,8 +96,6 @@ class ConversationState:
         self._now = now
         self._fields: dict[str, Latest] = {}
         self._messages: dict[int, MessageState] = {}
-        self._keys: dict[tuple[str, str], int] = {}
-        self._superseded: set[int] = set()
         self._members: dict[str, MemberState] = {}
         self._typing_until: dict[str, float] = {}
         self._hidden = Latest(value=False)
@@ -186,31 +187,11 @@ class ConversationState:
         self._put(event["message"], change_id)
 
     def _put(self, message: Json, change_id: int) -> None:
-        """Store a message, unless another with the same key is shown in its place."""
-        message_id = int(message["message_id"])
-        if self._claim_key(message, message_id):
-            state = self._message(message_id)
-            content = {k: v for k, v in message.items() if k not in _DERIVED_OF_MESSAGE}
-            state.content.set(content, change_id)
-            if "reactions" in message:
-                state.reactions.set(message["reactions"], 0)
-
-    def _claim_key(self, message: Json, message_id: int) -> bool:
-        """One message for each sender and key is shown: the one with the smallest id."""
-        if message_id in self._superseded:
-            return False
-        if not message.get("key"):
-            return True
-        index = (message["sender_id"], message["key"])
-        known = self._keys.get(index, message_id)
-        self._keys[index] = min(known, message_id)
-        if known != message_id:
-            self._supersede(max(known, message_id))
-        return message_id == self._keys[index]
-
-    def _supersede(self, message_id: int) -> None:
-        self._superseded.add(message_id)
-        self._messages.pop(message_id, None)
+        state = self._message(int(message["message_id"]))
+        content = {k: v for k, v in message.items() if k not in _DERIVED_OF_MESSAGE}
+        state.content.set(content, change_id)
+        if "reactions" in message:
+            state.reactions.set(message["reactions"], 0)
 
     def _react(self, event: Json, change_id: int) -> None:
         self._message(int(event["message_id"])).reactions.set(event["reactions"], change_id)
@@ -258,8 +239,23 @@ class ConversationState:
         return self._messages.setdefault(message_id, MessageState())
 
     def _shown(self) -> list[tuple[int, MessageState]]:
-        known = ((i, state) for i, state in self._messages.items() if state.content.value)
-        return sorted(known, key=itemgetter(0))
+        """What is known of messages, in the order of ids. Of several with one sender and key the
+        last is shown, as pages show it: it was sent again because nobody had acknowledged those
+        before it.
+        """
+        shown: list[tuple[int, MessageState]] = []
+        last: dict[tuple[str, str], int] = {}
+        for message_id, state in sorted(self._messages.items(), key=itemgetter(0), reverse=True):
+            content = state.content.value
+            if not content:
+                continue
+            if key := content.get("key"):
+                after = last.get((content["sender_id"], key), message_id)
+                if 0 < after - message_id <= _KEY_MS << TIME_SHIFT:
+                    continue
+                last[content["sender_id"], key] = message_id
+            shown.append((message_id, state))
+        return shown[::-1]
 
     _HANDLERS: ClassVar[dict[str, Callable[["ConversationState", Json, int], None]]] = {
         "MessageReceived": _receive,

@@ -54,7 +54,11 @@ been refused by then, for having taken too long."""
 WATCHED_AT_ONCE = 50
 """Users whose watchers are told again at the same time: each may cost three reads."""
 
+UNSETTLED_S = 0.5
+"""The pause before a session is settled once more that could not be."""
+
 SESSIONS_SETTLED = 10_000
+USERS_AN_ITEM = 1_000
 ITEMS_WAITING = 50_000
 
 _SESSION = re.compile(r"[0-9a-f]+-[0-9a-f]{32}")
@@ -185,11 +189,18 @@ class ClusterHub(LocalHub):
         if session_id in self._settled or not _SESSION.fullmatch(session_id):
             return None
         settling = self._settling.get(session_id)
-        if settling is None and self._cluster.others:
+        if settling is None:
             settling = self._settling[session_id] = Settling()
             settle = self._settle(session_id, settling)
             settling.task = self._tasks.start(f"settle {session_id}", settle)
-        return settling.task if settling is not None else None
+        # Who gives up waiting must not end it for the others.
+        return asyncio.shield(cast("asyncio.Task[None]", settling.task))
+
+    def resume(self, users: Collection[Key], since: int) -> None:
+        super().resume(users, since)
+        listed = list(users)
+        for start in range(0, len(listed), USERS_AN_ITEM):
+            self._put(nodes.Missed(listed[start : start + USERS_AN_ITEM], since))
 
     def expect(self, tenant: str, user_ids: Iterable[str]) -> None:
         self._cluster.expect((tenant, user_id) for user_id in user_ids)
@@ -429,6 +440,8 @@ class ClusterHub(LocalHub):
                 self._listener.appears(tenant, user_id, status)
             case nodes.Changed(cache, tenant, key):
                 self._listener.forget(cache, tenant, key)
+            case nodes.Missed(users, since):
+                super().resume(users, since)
             case nodes.Doubt(session_id, number):
                 self._end_session(session_id, run)
                 self._tasks.start(f"answer {number}", self._answer(sender, run, number))
@@ -460,12 +473,18 @@ class ClusterHub(LocalHub):
         has stored.
         """
         try:
+            # Its client may come from a node that has begun since the last look.
+            await self._cluster.look()
             async with asyncio.timeout(SETTLED_S):
                 while settling.contested:
                     settling.contested = False
                     await asyncio.gather(
                         *(self._ask(*other, session_id) for other in self._cluster.others.items())
                     )
+        except TradewireError as error:
+            _log.warning("a session cannot be settled", session=session_id, reason=str(error))
+            await asyncio.sleep(UNSETTLED_S)
+            return
         except TimeoutError:
             _log.warning("a node does not answer for a session", session=session_id)
         finally:

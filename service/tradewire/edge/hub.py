@@ -1,7 +1,7 @@
 """The connections of this node, by user, and the way of an event to them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from math import inf
 from uuid import uuid4
 
@@ -158,6 +158,14 @@ class LocalHub:
             if connection.user[1] not in hidden:
                 connection.outbound.put(encoded)
                 self.touch(connection)
+
+    def resume(self, users: Collection[Key], since: int) -> None:
+        """Have every device of these users told once more, soon, what it was to be told since an
+        id.
+        """
+        for user in users:
+            for connection in self.of_user(user):
+                connection.resume(since)
 
     def doubt_keys(self, session_id: str) -> Awaitable[None] | None:
         """See ports.Hub."""

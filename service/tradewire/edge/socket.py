@@ -295,7 +295,7 @@ class ChatSocket:
         if admission is None:
             admission = await sending.prepare(caller, command, fresh=fresh)
         # Closing by now, nothing more is answered, so nothing more is stored.
-        if self._closing is None:
+        if self._closing is None and not self._transport.is_closing():
             self._send(command, admission, now, fresh=fresh and self.connection.keys_fresh)
 
     def _send(self, command: SendMessage, admission: Admission, now: float, *, fresh: bool) -> None:

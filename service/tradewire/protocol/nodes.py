@@ -74,6 +74,13 @@ class Changed(Item):
     key: str
 
 
+class Missed(Item):
+    """These users, each a tenant and a user id, may have missed something since an id."""
+
+    users: list[tuple[str, str]]
+    since: int
+
+
 class Doubt(Item):
     """A key of this session came by another way: the session is over. Answered by `Settled` with
     the same number, when no send of it is under way any more.
@@ -89,7 +96,7 @@ class Settled(Item):
     number: int
 
 
-AnyItem = Told | Seen | Chosen | Changed | Doubt | Settled
+AnyItem = Told | Seen | Chosen | Changed | Missed | Doubt | Settled
 
 
 class Envelope(Struct, array_like=True, gc=False):

@@ -71,6 +71,7 @@ class Sending:
 
         Raises:
             NotFound: the conversation, or what the message refers to, is not there.
+            Unavailable: other nodes could not be asked about its key in time.
         """
         access = await self._context.allow(caller, command.conversation_id, "send")
         if command.reply_to is not None:
@@ -80,8 +81,8 @@ class Sending:
         card = await self._referred(caller, command)
         blocked = await self._context.blocks.get((caller.tenant, caller.user_id))
         # At last, for what another node stores meanwhile under this key must be found.
-        while not fresh and (doubted := self._doubt_keys(command)) is not None:
-            await doubted
+        if not fresh:
+            await self._settled(command)
         return Admission(access, blocked, card)
 
     async def send(self, caller: Caller, command: SendMessage) -> MessageResult:
@@ -154,6 +155,19 @@ class Sending:
         self._context.store.journal.append(Unit((write,)), done)
         # Where the members are is read while the message is committed.
         self._context.hub.expect(caller.tenant, access.roles)
+
+    async def _settled(self, command: SendMessage) -> None:
+        """Wait until whatever was sent with its key before can be found.
+
+        Raises:
+            Unavailable: not within the deadline.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_DEADLINE_S):
+                while (doubted := self._doubt_keys(command)) is not None:
+                    await doubted
+        except TimeoutError as error:
+            raise Unavailable from error
 
     def _doubt_keys(self, command: SendMessage) -> Awaitable[None] | None:
         """Its key came by another way than that of its session: see ports.Hub.doubt_keys."""

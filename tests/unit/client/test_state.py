@@ -21,8 +21,8 @@ def edited(change_id: int, message_id: int, text: str, **fields: Any) -> Json:
     return changed("MessageEdited", change_id, message=message(message_id, text=text, **fields))
 
 
-def deleted(change_id: int, message_id: int) -> Json:
-    gone = message(message_id, deleted=True, text=None)
+def deleted(change_id: int, message_id: int, **fields: Any) -> Json:
+    gone = message(message_id, deleted=True, text=None, **fields)
     return changed("MessageDeleted", change_id, message=gone)
 
 
@@ -74,9 +74,15 @@ def test_reactions_and_pins_change_apart_from_the_text() -> None:
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 1, 3)])
 def test_one_message_is_shown_for_each_sender_and_key(order: tuple[int, ...]) -> None:
     state = after(*(received(message_id, key="k") for message_id in order))
-    state.apply(deleted(9, 3))
+    state.apply(deleted(9, 3, key="k"))
     state.apply(received(4, key="k", sender_id="alice"))
-    assert [m["message_id"] for m in state.messages] == ["1", "4"]
+    assert [m["message_id"] for m in state.messages] == ["3", "4"]
+
+
+def test_a_key_that_is_used_again_after_two_days_stands_for_another_message() -> None:
+    later = (48 * 3_600_000 << 22) + 3
+    state = after(received(later, key="k"), received(1, key="k"), received(2, key="k"))
+    assert [m["message_id"] for m in state.messages] == ["2", str(later)]
 
 
 def test_markers_only_move_forward_and_a_message_moves_that_of_its_sender() -> None:

@@ -19,17 +19,28 @@ class Cell:
 
 
 class MemoryCluster:
-    """See ports.Cluster; the node lives until it is taken out of the cell."""
+    """See ports.Cluster; the node lives until it is taken out of the cell. What becomes of others
+    is seen at once, save between `look_away` and the next `look`.
+    """
 
     def __init__(self, cell: Cell, node: int, run: int) -> None:
         self._cell = cell
         self.node = node
         self.run = run
+        self._seen: dict[int, int] | None = None
         cell.living[node] = run
 
     @property
     def others(self) -> Mapping[int, int]:
-        return {node: run for node, run in self._cell.living.items() if node != self.node}
+        living = self._cell.living if self._seen is None else self._seen
+        return {node: run for node, run in living.items() if node != self.node}
+
+    def look_away(self) -> None:
+        """See nothing of what becomes of other nodes."""
+        self._seen = dict(self._cell.living)
+
+    async def look(self) -> None:
+        self._seen = None
 
     async def join(self, tenant: str, user_id: str) -> None:
         self._cell.places.setdefault((tenant, user_id), set()).add(self.node)

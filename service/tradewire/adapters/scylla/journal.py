@@ -22,8 +22,9 @@ from tradewire.adapters.scylla.draft import Draft, Memory
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.loads import ROUNDS, Loads, missing
 from tradewire.adapters.scylla.outbox import EventLog, Outbox
+from tradewire.adapters.scylla.redo import Group as Redo
 from tradewire.adapters.scylla.redo import pack_draft, rows_of
-from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, LATE_S, Run, Sent, Unfinished
+from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, LATE_S, MARGIN_S, Run, Unfinished
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
 from tradewire.domain.ids import MAX_ID, Clock
 from tradewire.domain.outbox import DomainEvent
@@ -42,8 +43,9 @@ Apache Cassandra refuses a row of more than half a segment of its commit log (32
 WRITE_BYTES = 16 << 10
 """What a write can come to besides its text."""
 
-PATIENCE_S = 5.0
-"""How long a unit waits for its group to begin; then it is refused and was not stored."""
+PATIENCE_S = 2.0
+"""How long a unit waits for its group to begin; then it is refused and was not stored. What begins
+later could hardly be acknowledged in time."""
 
 RETRY_S = (0.05, 1.0)
 
@@ -52,8 +54,8 @@ _log = structlog.get_logger(__name__)
 Done = Callable[[Outcome], None]
 OnGroup = Callable[[int, float], None]
 """Hears of every commit group: its units, and the seconds that it took."""
-Announce = Callable[[list[Sent]], None]
-"""Tells of messages that became visible too late to be acknowledged."""
+Announce = Callable[[Redo], None]
+"""Tells of a group that became visible too late to be acknowledged."""
 DropRetried = Callable[[int, Sequence[Unfinished]], Awaitable[None]]
 """Drops those that were sent again meanwhile from such groups of a run."""
 
@@ -81,8 +83,10 @@ class Group(Struct):
 
     @property
     def late(self) -> bool:
-        """Whether it took so long that a resume may have missed it, or another has its keys."""
-        return time.monotonic() - self.begun > LATE_S
+        """Whether it took so long that a resume may have missed it, or another has its keys: from
+        when the first of its units was appended, for who retries has waited from then on.
+        """
+        return time.monotonic() - self.units[0].since > LATE_S
 
 
 class ScyllaJournal:
@@ -260,8 +264,11 @@ class ScyllaJournal:
         if group.row is None:
             return
         left = Unfinished(*group.row)
-        await self._insist(run, lambda: self._drop_retried(run.run, [left]))
-        self._announce(left.hidden)
+        if any(message.key is not None for _, message, _ in left.hidden):
+            # Who has looked for a key before it was there has written its own by then.
+            await asyncio.sleep(LATE_S + MARGIN_S)
+            await self._insist(run, lambda: self._drop_retried(run.run, [left]))
+        self._announce(left.group)
 
     async def _make_durable(self, group: Group, run: Run, draft: Draft) -> bool:
         """Write a group until it is done; False when the run ended before: its fate is unknown."""

@@ -5,6 +5,7 @@ some slots at a time, and what happened in these is gathered, until there is mor
 """
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.history import History, begin_of, both, one_of_each_key
@@ -36,8 +37,10 @@ CHUNK = 200
 AHEAD_MS = 7_200_000
 """How far ids may be ahead of this node's clock, and much more."""
 
-Item = tuple[int, str, str, str, str, bytes]
-"""Id, conversation id, kind ("" for a message), subject, detail, and the body of a message."""
+Item = tuple[int, str, str, str, str, int | None, bytes]
+"""Id, conversation id, kind ("" for a message), subject, detail, the id of the change if that is
+another one, and the body of a message.
+"""
 
 
 class ResumeReads:
@@ -193,7 +196,7 @@ class _Sources:
                 "MESSAGES_AFTER", room, lower, upper, size, descending=False
             )
             harvest.add(
-                (message_id, room.conversation_id, "", "", "", body)
+                (message_id, room.conversation_id, "", "", "", None, body)
                 for message_id, sender, body in rows
                 if sender is not None and body is not None
             )
@@ -216,8 +219,8 @@ class _Sources:
         while lower < (upper := min(end, harvest.end)):
             rows = await self._engine.rows("CHANGES", *place, lower, upper, size)
             harvest.add(
-                (change_id, room.conversation_id, kind, subject, detail or "", b"")
-                for change_id, kind, subject, detail in rows
+                (change_id, room.conversation_id, kind, subject, detail or "", told_as, b"")
+                for change_id, kind, subject, detail, told_as in rows
                 if kind is not None and subject is not None
             )
             if len(rows) < size:
@@ -255,24 +258,31 @@ def _receipts(conversation_id: str, markers: Markers) -> Iterable[Item]:
     """The last receipts of a member."""
     user_id = markers.user_id
     return (
-        (markers.read_change, conversation_id, "MessageRead", user_id, str(markers.read), b""),
+        (
+            *(markers.read_change, conversation_id, "MessageRead", user_id),
+            *(str(markers.read), None, b""),
+        ),
         (
             *(markers.delivered_change, conversation_id, "MessageDelivered", user_id),
-            *(str(markers.delivered), b""),
+            *(str(markers.delivered), None, b""),
         ),
     )
 
 
 def _message(item: Item, now: int) -> Message:
-    message_id, conversation_id, _, _, _, body = item
+    message_id, conversation_id, *_, body = item
     return rules.as_of(unpack_message(conversation_id, message_id, body), now)
 
 
 def _latest(items: Iterable[Item]) -> list[MissedChange]:
-    """Of several changes of one kind and subject the last, in the order of ids."""
+    """Of several changes of one kind and subject the last, in the order of their ids."""
     latest: dict[tuple[str, str, str], MissedChange] = {}
-    for change_id, conversation_id, kind, subject, detail, _ in items:
-        key = (conversation_id, kind, subject)
+    changes = [
+        MissedChange(told_as or change_id, conversation_id, kind, subject, detail)
+        for change_id, conversation_id, kind, subject, detail, told_as, _ in items
+    ]
+    for change in sorted(changes, key=attrgetter("change_id")):
+        key = (change.conversation_id, change.kind, change.subject)
         latest.pop(key, None)
-        latest[key] = MissedChange(change_id, conversation_id, kind, subject, detail)
+        latest[key] = change
     return list(latest.values())

@@ -2,15 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
 from tradewire.adapters.scylla.apply_messages import message_rows
 from tradewire.adapters.scylla.batches import Mutation
-from tradewire.adapters.scylla.draft import Placed, scopes
+from tradewire.adapters.scylla.draft import Placed
 from tradewire.adapters.scylla.engine import Engine, all_of
-from tradewire.adapters.scylla.layout import Timestamps, period_of, slot_of
+from tradewire.adapters.scylla.late import LateRecorder
 from tradewire.adapters.scylla.lease import Lease, holder_of, node_name, run_name, take_node
 from tradewire.adapters.scylla.loads import stored_message
 from tradewire.adapters.scylla.outbox import RunRow, last_batches, registered
@@ -18,7 +18,6 @@ from tradewire.adapters.scylla.redo import pack_group, unpack_group
 from tradewire.adapters.scylla.rooms import Rooms
 from tradewire.domain.ids import Clock, id_at
 from tradewire.domain.types import Message
-from tradewire.ports import LateMessage
 
 GROUPS_IN_FLIGHT = 2
 """Groups of a run that may be durable and not yet visible: as many are finished after its end."""
@@ -35,7 +34,6 @@ DROPPED_DEADLINE_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
-OnLate = Callable[[LateMessage], None]
 Sent = tuple[str, Message, Placed]
 """A message of a group: its tenant, itself, and what its rows need besides it."""
 
@@ -117,20 +115,13 @@ class Takeover:
     """Finishes what dead nodes left: makes their last groups visible, and ends their runs."""
 
     def __init__(
-        self,
-        engine: Engine,
-        cell: str,
-        rooms: Rooms,
-        clock: Clock,
-        timestamps: Timestamps,
-        on_late: OnLate,
+        self, engine: Engine, cell: str, rooms: Rooms, clock: Clock, late: LateRecorder
     ) -> None:
         self._engine = engine
         self._cell = cell
         self._rooms = rooms
         self._clock = clock
-        self._timestamps = timestamps
-        self._on_late = on_late
+        self._late = late
 
     async def look(self, own: int) -> None:
         """Finish every run whose node is dead.
@@ -144,34 +135,6 @@ class Takeover:
                 await self._finish_if_dead(run)
             elif run.finished is not None and max(run.run, run.finished) < oldest:
                 await self._engine.rows("FORGET_RUN", self._cell, run.run)
-
-    async def announce(self, late: Sequence[Sent]) -> None:
-        """Tell the members of messages that became visible after younger ones."""
-        for each in await self._record((tenant, message) for tenant, message, _ in late):
-            self._on_late(each)
-
-    async def _record(self, late: Iterable[tuple[str, Message]]) -> list[LateMessage]:
-        """Have those hear of it who resume; what is to be told to those who are connected."""
-        told: list[LateMessage] = []
-        rows: list[Mutation] = []
-        for tenant, message in late:
-            room = await self._rooms.read(tenant, message.conversation_id)
-            if room is None:
-                continue
-            change_id = self._clock.next_id()
-            timestamp = self._timestamps.after(change_id)
-            slot = slot_of(change_id)
-            place = (tenant, room.conversation_id, room.bucket(change_id))
-            change = (change_id, "MessageReceived", message.message_id, "", timestamp)
-            rows.append(("ADD_CHANGE", (*place, *change)))
-            if not room.crowded_at:
-                for scope in (each for user in room.roles for each in scopes(room, user)):
-                    period = (tenant, scope, period_of(slot))
-                    rows.append(("ADD_PERIOD", (*period, timestamp)))
-                    rows.append(("TOUCH", (*period, slot, room.conversation_id, timestamp)))
-            told.append(LateMessage(tenant, message, change_id, tuple(room.roles)))
-        await self._engine.write(rows)
-        return told
 
     async def _finish_if_dead(self, run: RunRow) -> None:
         name = node_name(run.node)
@@ -204,23 +167,27 @@ class Takeover:
             await asyncio.sleep(LATE_S + MARGIN_S)
             await self.drop_retried(run.run, left)
         for each in left:
-            # First, since who goes on after a crash in between takes for told what is visible.
-            told = await self._record((tenant, message) for tenant, message, _ in each.hidden)
             await self._engine.write(list(each.group.rows()))
-            for late in told:
-                self._on_late(late)
+        # All of it, for what the dead node had made visible it may not have told.
+        await self._late.record([each.group for each in left])
         last = batches[-1][1] if batches else 0
         await self._engine.rows("FINISH_RUN", self._cell, run.run, last)
 
     async def _hidden(self, sent: list[Sent]) -> list[Sent]:
         """Those that are not there."""
-        there = await all_of([self._is_there(tenant, message) for tenant, message, _ in sent])
+        there = await all_of([self._is_there(*each) for each in sent])
         return [each for each, is_there in zip(sent, there, strict=True) if not is_there]
 
-    async def _is_there(self, tenant: str, message: Message) -> bool:
-        """Whether a message can be seen; one whose conversation is gone never will."""
+    async def _is_there(self, tenant: str, message: Message, placed: Placed) -> bool:
+        """Whether a message can be seen, and found by its key; one whose conversation is gone never
+        will.
+        """
         room = await self._rooms.get(tenant, message.conversation_id)
-        return room is None or await stored_message(self._engine, room, message.id) is not None
+        if room is None:
+            return True
+        if await stored_message(self._engine, room, message.id) is None:
+            return False
+        return message.key is None or message.id in await self._with_key(tenant, message, placed)
 
     async def drop_retried(self, run: int, left: Sequence["Unfinished"]) -> None:
         """Drop messages that their senders have sent again since, on another node: nobody was told
@@ -248,6 +215,10 @@ class Takeover:
         """Whether another message has the key of this one."""
         if message.key is None:
             return False
+        return bool(await self._with_key(tenant, message, placed) - {message.id})
+
+    async def _with_key(self, tenant: str, message: Message, placed: Placed) -> set[int]:
+        """The messages that have the key of this one."""
         key = (message.sender_id, message.key)
         rows = await all_of(
             [
@@ -255,7 +226,7 @@ class Takeover:
                 for bucket in (placed.bucket, placed.bucket + 1)
             ]
         )
-        return any(row[0] != message.id for found in rows for row in found)
+        return {row[0] for found in rows for row in found}
 
 
 class Unfinished:

@@ -4,7 +4,6 @@ import asyncio
 import math
 import os
 import platform
-import time
 from collections.abc import Callable
 
 import structlog
@@ -12,6 +11,7 @@ import structlog
 from tradewire.adapters.scylla.draft import Memory
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.journal import OnGroup, ScyllaJournal
+from tradewire.adapters.scylla.late import LateRecorder, OnLate
 from tradewire.adapters.scylla.nodes import Nodes
 from tradewire.adapters.scylla.options import Options
 from tradewire.adapters.scylla.reads import (
@@ -20,9 +20,10 @@ from tradewire.adapters.scylla.reads import (
     MessageReads,
     PeopleReads,
 )
+from tradewire.adapters.scylla.redo import Group
 from tradewire.adapters.scylla.relay import ScyllaRelay
 from tradewire.adapters.scylla.rooms import Rooms
-from tradewire.adapters.scylla.runs import OnLate, Run, Sent, Takeover, newest_batch
+from tradewire.adapters.scylla.runs import Run, Takeover, newest_batch
 from tradewire.domain.errors import TradewireError, Unavailable
 from tradewire.domain.ids import Clock
 from tradewire.ports import StoreError
@@ -50,7 +51,7 @@ class ScyllaStore:
         clock: issues the ids of this node; it gets the node number that is leased.
         lease_s: how long a node may be silent before another one finishes its work.
         on_group: called after each commit group with its number of units and seconds.
-        on_late: called with messages that became visible after younger ones.
+        on_late: called with what became visible after younger things.
         on_failure: called when a task that must run for ever has failed: the node is of no use.
         relayed: the log is published: nodes tell one another 20 times a second, not with each
             renewal of a lease, up to where it is complete.
@@ -80,8 +81,8 @@ class ScyllaStore:
         self.engine = Engine(options)
         rooms = Rooms(self.engine)
         memory = Memory(rooms)
-        takeover = Takeover(self.engine, cell, rooms, clock, memory.timestamps, on_late)
-        self._takeover = takeover
+        self._late = LateRecorder(self.engine, rooms, clock, memory.timestamps, on_late)
+        takeover = self._takeover = Takeover(self.engine, cell, rooms, clock, self._late)
         self.journal = ScyllaJournal(
             self.engine, cell, memory, clock, on_group, takeover.drop_retried, self._announce
         )
@@ -197,15 +198,15 @@ class ScyllaStore:
             except TradewireError as error:
                 _log.warning("dead nodes could not be looked for", reason=str(error))
 
-    def _announce(self, late: list[Sent]) -> None:
-        """Tell of messages that were not acknowledged in time, and are there."""
-        self._tasks.start(f"late messages {time.monotonic()}", self._keep_announcing(late))
+    def _announce(self, late: Group) -> None:
+        """Tell of a group that was not acknowledged in time, and is there."""
+        self._tasks.start(f"late group {late.batch_id}", self._keep_announcing(late))
 
-    async def _keep_announcing(self, late: list[Sent]) -> None:
+    async def _keep_announcing(self, late: Group) -> None:
         """Tell until it is done: nobody else will."""
         while True:
             try:
-                return await self._takeover.announce(late)
+                return await self._late.record([late])
             except TradewireError as error:
-                _log.warning("late messages could not be announced", reason=str(error))
+                _log.warning("a late group could not be announced", reason=str(error))
             await asyncio.sleep(self._lease_s / KEEPS_A_LEASE)
