@@ -16,7 +16,7 @@ BATCH = 1_000
 POLL_S = 0.05
 """How soon what other nodes committed is seen; own commits wake it."""
 
-GATHER_S = 0.02
+GATHER_S = 0.05
 """How long commits are gathered before the log is read: it costs some statements each time."""
 
 MOVE_S = 1.0
