@@ -18,6 +18,7 @@ from loadtest.report import summarize
 from loadtest.result_commands import COMMANDS
 from loadtest.run import run, scenarios
 from loadtest.servers import Floor, ServerError, Tradewire
+from loadtest.sweep import sweep
 from loadtest.terminal import wide_console
 
 Measured = tuple[Report, msgspec.Struct]
@@ -96,7 +97,7 @@ def on_cluster(given: Mapping[str, Any], progress: Progress) -> Measured:
 
 MEASURES = {"sqlite": on_sqlite, "scylla": on_scylla, "cluster": on_cluster}
 
-for command in (run, scenarios, *COMMANDS):
+for command in (run, scenarios, sweep, *COMMANDS):
     main.add_command(command)
 
 

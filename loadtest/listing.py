@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.result_figures import (
+    VERDICTS,
     chief_latency,
     headline,
     read,
@@ -12,20 +13,24 @@ from loadtest.result_figures import (
     verdict,
 )
 from loadtest.results import Result, ResultError
-from loadtest.units import quantity
+from loadtest.sweeps import Sweep, sweep_at
+from loadtest.units import NOTHING, quantity
 
 HEADINGS = ("date", "scenario", "target", "rate", "p99", "saturation", "verdict", "commit", "file")
 
 
 def listing(folder: Path) -> tuple[list[str], list[str]]:
-    """The results in a folder and below it, oldest first, as lines of a table with its headings.
+    """The results and sweeps in a folder and below it, oldest first, as lines of a table with its
+    headings.
 
     The second list says what is wrong with files that are no results.
     """
     found, broken = [], []
     for path in sorted(folder.rglob("*.json")):
         try:
-            found.append((*cells(read(path)), str(path.relative_to(folder))))
+            sweep = sweep_at(path)
+            said = cells(read(path)) if sweep is None else cells_of_sweep(sweep)
+            found.append((*said, str(path.relative_to(folder))))
         except ResultError as error:
             broken.append(str(error))
     return aligned([HEADINGS, *sorted(found)]), broken
@@ -45,6 +50,15 @@ def cells(result: Result) -> tuple[str, ...]:
         verdict(result),
         short_commit(result),
     )
+
+
+def cells_of_sweep(sweep: Sweep) -> tuple[str, ...]:
+    """What is said of a sweep, which has no figures of its own."""
+    first = sweep.first
+    name = f"{first.name} by {sweep.setting}"
+    figures = [NOTHING] * 3
+    verdict = VERDICTS[sweep.exit_code]
+    return (first.started_at, name, first.target, *figures, verdict, short_commit(first))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

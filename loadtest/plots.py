@@ -1,4 +1,4 @@
-"""The plots of reports and comparisons."""
+"""The plots of reports, comparisons and sweeps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, product
@@ -13,8 +13,10 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from loadtest.result_figures import GENERATOR, chief_latency, load_name, throughput
 from loadtest.results import Result, Second, Step
-from loadtest.svg import INK, MUTED, PAGE, SERIES, Draw, drawn
+from loadtest.svg import INK, MUTED, PAGE, SERIES, Draw, drawn, drawn_alone
+from loadtest.sweeps import GOOD, Measure, Sweep, latency, medians, rate, words
 from loadtest.units import MIB
+from tradewire.config import SETTINGS
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW = SERIES
 PARTS = {"server": BLUE, "engine": ORANGE, "broker": GREEN, GENERATOR: MUTED}
@@ -133,6 +135,59 @@ def knee(result: Result) -> Markup:
         legend(axes)
 
     return drawn("knee", [draw], height=HEIGHT)
+
+
+def by_value(sweep: Sweep) -> str:
+    """Throughput and the chief latency at each value of a setting, as a file of its own."""
+
+    def rates(axes: Axes) -> None:
+        values(axes, sweep, "done", "o", BLUE, rate)
+        from_zero(axes, "operations done/s")
+        name_values(axes, sweep)
+
+    def latencies(axes: Axes) -> None:
+        values(axes, sweep, "p99", "s", ORANGE, latency("p99"))
+        values(axes, sweep, "p50", "o", GREEN, latency("p50"))
+        logarithmic(axes, f"{sweep.first.chief} latency, ms")
+        legend(axes)
+        name_values(axes, sweep)
+
+    measured = any(median is not None for median in medians(sweep, latency("p50")))
+    return drawn_alone([rates, latencies] if measured else [rates], height=HEIGHT)
+
+
+def values(
+    axes: Axes, sweep: Sweep, label: str, marker: str, colour: str, measure: Measure
+) -> None:
+    """Draw a figure of each value: the median, and a dash for each round if there are several."""
+    found = [nan if median is None else median for median in medians(sweep, measure)]
+    axes.plot(found, color=colour, label=label, marker=marker, markersize=5)
+    for place, value in enumerate(sweep.values):
+        if is_hollow(sweep, value):
+            axes.plot(place, found[place], marker, color=colour, markerfacecolor=PAGE, markersize=5)
+        if sweep.rounds > 1:
+            rounds = [measure(trial) for trial in sweep.at(value)]
+            known = [one for one in rounds if one is not None]
+            axes.plot([place] * len(known), known, "_", color=colour, markersize=12)
+
+
+def name_values(axes: Axes, sweep: Sweep) -> None:
+    """The values along the axis, evenly spaced in the order in which they were given."""
+    unit = next((one.unit for one in SETTINGS if one.name == sweep.setting), "")
+    lines = [f"{sweep.setting}, {unit}" if unit else sweep.setting]
+    if sweep.rounds > 1:
+        lines.append(f"medians of {sweep.rounds} rounds; a dash is one round")
+    if any(is_hollow(sweep, value) for value in sweep.values):
+        lines.append("hollow: a run was wrong, proved nothing or missed its objective")
+    axes.set_xticks(range(len(sweep.values)), sweep.values)
+    axes.set_xlim(-0.5, len(sweep.values) - 0.5)
+    axes.set_xlabel("\n".join(lines))
+    axes.label_outer()
+
+
+def is_hollow(sweep: Sweep, value: str) -> bool:
+    """Whether not every run of a value is as it should be."""
+    return not GOOD.issuperset(words(sweep, value))
 
 
 def course_of(steps: Sequence[Step]) -> Course:

@@ -10,6 +10,7 @@ from loadtest.listing import listing
 from loadtest.result_figures import read
 from loadtest.results import Result, ResultError
 from loadtest.servers import ROOT
+from loadtest.sweeps import sweep_at
 from loadtest.terminal import wide_console
 
 RESULTS = ROOT / "loadtest" / "results"
@@ -19,6 +20,8 @@ def read_result(
     context: click.Context, parameter: click.Parameter, path: Path
 ) -> tuple[Path, Result]:
     """The path of an argument, and the result in it."""
+    if sweep_at(path) is not None:
+        raise click.BadParameter(f"{path} is a sweep, not a run", context, parameter)
     try:
         return path, read(path)
     except ResultError as error:
@@ -71,7 +74,7 @@ def compare(a: tuple[Path, Result], b: tuple[Path, Result], html: Path | None) -
     required=False,
 )
 def list_results(folder: Path) -> None:
-    """List the results in a folder, by default those of the project."""
+    """List the results and sweeps in a folder, by default those of the project."""
     lines, broken = listing(folder)
     for line in lines:
         print(line)

@@ -1,7 +1,7 @@
 """What a run of a scenario leaves behind: a JSON file that reports and comparisons are made of."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from hdrh.histogram import HdrHistogram
@@ -91,7 +91,13 @@ class Step(Struct, frozen=True, kw_only=True):
     figures: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class Kept(Struct, frozen=True, kw_only=True):
+    """What is a file of its own."""
+
+    format: int = FORMAT
+
+
+class Result(Kept, frozen=True, kw_only=True):
     """A whole run.
 
     Attributes:
@@ -106,7 +112,6 @@ class Result(Struct, frozen=True, kw_only=True):
             looked for or none was held.
     """
 
-    format: int = FORMAT
     name: str
     description: str
     started_at: str
@@ -141,6 +146,9 @@ class Result(Struct, frozen=True, kw_only=True):
         return [confirmed, *above[:1]]
 
 
+AnyKept = TypeVar("AnyKept", bound=Kept)
+
+
 def new_histogram() -> HdrHistogram:
     """An empty one, of microseconds."""
     return HdrHistogram(LEAST_US, GREATEST_US, DIGITS)
@@ -157,7 +165,7 @@ def decoded(text: str) -> HdrHistogram:
     return HdrHistogram.decode(text.encode("ascii"))
 
 
-def save(result: Result, path: Path) -> None:
+def save(result: Kept, path: Path) -> None:
     """Write a result, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
@@ -165,8 +173,13 @@ def save(result: Result, path: Path) -> None:
 
 def load(path: Path) -> Result:
     """Read a result. Raises `ResultError`, which names the file."""
+    return load_as(path, Result)
+
+
+def load_as(path: Path, kind: type[AnyKept]) -> AnyKept:
+    """Read what is kept in a file. Raises `ResultError`, which names the file."""
     try:
-        result = msgspec.json.decode(path.read_bytes(), type=Result)
+        result = msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResultError(f"{path}: {error}") from error
     if result.format != FORMAT:

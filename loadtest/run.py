@@ -2,11 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 import aiohttp
 import click
@@ -39,24 +39,43 @@ FAILURES = (
 """What keeps a run from proving anything."""
 
 Opening = Callable[[Tell], AbstractAsyncContextManager[Deployment]]
+Command = TypeVar("Command", bound=Callable[..., object])
+
+COMMON = (
+    click.argument("scenario"),
+    click.option(
+        "--self", "kind", type=click.Choice(get_args(Own)), help="Start what is loaded (sqlite)."
+    ),
+    click.option("--nodes", type=click.IntRange(1), help="Nodes of a cluster that is started (2)."),
+    click.option("--out", type=click.Path(path_type=Path), help="File for the result, as JSON."),
+    click.option("--rate", type=float, help="Operations a second."),
+    click.option(
+        "--closed",
+        "in_flight",
+        type=int,
+        metavar="IN_FLIGHT",
+        help="In place of a rate: operations that each connection keeps under way.",
+    ),
+    click.option("--seconds", type=float, help="Measured seconds."),
+    click.option("--connections", type=int, help="WebSockets, or readers over HTTP."),
+    click.option("--processes", type=int, help="Generators."),
+    click.option("--protocol", help="json or msgpack."),
+    click.option("--search", is_flag=True, help="Look for the greatest rate that is held."),
+    click.option("--p99-ms", type=float, help="The objective: p99 of the chief latency."),
+)
+
+
+def common(command: Command) -> Command:
+    """Give a command what whatever runs a scenario takes."""
+    for parameter in reversed(COMMON):
+        command = parameter(command)
+    return command
 
 
 @click.command()
-@click.argument("scenario")
+@common
 @click.option("--url", "urls", multiple=True, help="A server that runs already; repeatable.")
-@click.option(
-    "--self", "kind", type=click.Choice(get_args(Own)), help="Start what is loaded (sqlite)."
-)
-@click.option("--nodes", type=click.IntRange(1), help="Nodes of a cluster that is started (2).")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A server's setting.")
-@click.option("--out", type=click.Path(path_type=Path), help="File for the result, as JSON.")
-@click.option("--rate", type=float, help="Operations a second.")
-@click.option("--seconds", type=float, help="Measured seconds.")
-@click.option("--connections", type=int, help="WebSockets, or readers over HTTP.")
-@click.option("--processes", type=int, help="Generators.")
-@click.option("--protocol", help="json or msgpack.")
-@click.option("--search", is_flag=True, help="Look for the greatest rate that is held.")
-@click.option("--p99-ms", type=float, help="The objective: p99 of the chief latency.")
 def run(
     scenario: str,
     urls: tuple[str, ...],
@@ -76,15 +95,12 @@ def run(
     Exits with 1 when a server did something wrong, with 2 when the run proves nothing.
     """
     console = wide_console(FILE_WIDTH)
-    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        wanted = load_scenario(scenario, given)
-        check(wanted, search=search)
+        wanted = wanted_of(scenario, overrides, search=search)
         opening = target(urls, kind, nodes, settings_of(settings), on_kafka=wanted.on_kafka)
         result = asyncio.run(carry_out(wanted, opening, console, search=search))
     except FAILURES as error:
-        console.print(f"[red]invalid:[/] {escape(named(error))}", soft_wrap=True)
-        sys.exit(2)
+        give_up(error, console)
     path = out or RESULTS / f"{wanted.name}-{result.started_at.replace(':', '')}.json"
     save(result, path)
     show(result, console)
@@ -97,6 +113,17 @@ def scenarios() -> None:
     """List the bundled scenarios."""
     for path in bundled():
         print(f"{path.stem:18}{load_scenario(path.stem).description}")
+
+
+def wanted_of(name: str, overrides: Mapping[str, Any], *, search: bool) -> AnyScenario:
+    """The scenario, with the options that were given in place of its values.
+
+    Raises `ScenarioError`.
+    """
+    given = {field: value for field, value in overrides.items() if value is not None}
+    scenario = load_scenario(name, given)
+    check(scenario, search=search)
+    return scenario
 
 
 def check(scenario: AnyScenario, *, search: bool) -> None:
@@ -165,6 +192,12 @@ async def carry_out(
         steps=runner.steps,
         saturation=saturation,
     )
+
+
+def give_up(error: BaseException, console: Console) -> NoReturn:
+    """Say what went wrong, and end."""
+    console.print(f"[red]invalid:[/] {escape(named(error))}", soft_wrap=True)
+    sys.exit(2)
 
 
 def named(error: BaseException) -> str:

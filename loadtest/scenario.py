@@ -278,7 +278,9 @@ AnyScenario = (
 def load_scenario(name: str, overrides: Mapping[str, object] | None = None) -> AnyScenario:
     """A bundled scenario by its name, or that of a TOML file by its path; overrides replace values.
 
-    A rate that replaces none makes an open loop of a closed one. Raises `ScenarioError`.
+    A rate makes an open loop of a closed one, `in_flight` a closed loop of an open one.
+
+    Raises `ScenarioError`.
     """
     path = FOLDER / f"{name}.toml"
     if not path.is_file():
@@ -293,6 +295,8 @@ def load_scenario(name: str, overrides: Mapping[str, object] | None = None) -> A
     overrides = overrides or {}
     if "rate" in overrides:
         values.pop("in_flight", None)
+    if "in_flight" in overrides:
+        values.pop("rate", None)
     try:
         scenario: AnyScenario = msgspec.convert({**values, **overrides}, AnyScenario)
     except msgspec.ValidationError as error:

@@ -1,6 +1,7 @@
 """Plots as SVG to be put into a page: text stays text, and colours are those of the page.
 
-The page defines `COLOURS` as custom properties of CSS. The same figures give the same bytes.
+The page defines `COLOURS` as custom properties of CSS. The same figures give the same bytes. A plot
+that is a file of its own has the colours of a light page.
 """
 
 import io
@@ -30,6 +31,8 @@ those of Okabe and Ito, darker on a light page, so that words in them can be rea
 INK, MUTED, RULE, PAGE, *SERIES = (light for light, _ in COLOURS.values())
 
 WIDTH = 7.6
+FILE_WIDTH = 6.25
+"""600 pixels of CSS."""
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": RULE,
     "axes.grid": True,
@@ -66,14 +69,24 @@ def drawn(name: str, panels: Sequence[Draw], *, height: float) -> Markup:
 
     ``name`` is unique on the page: every id starts with it.
     """
+    return inlined(name, svg(panels, width=WIDTH, height=height, transparent=True))
+
+
+def drawn_alone(panels: Sequence[Draw], *, height: float) -> str:
+    """The same as a file that needs no page."""
+    return svg(panels, width=FILE_WIDTH, height=height, transparent=False)
+
+
+def svg(panels: Sequence[Draw], *, width: float, height: float, transparent: bool) -> str:
+    """A whole SVG file of panels."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height * len(panels)))
+        figure = Figure(figsize=(width, height * len(panels)))
         grid = figure.subplots(len(panels), squeeze=False, sharex=True)
         for axes, draw in zip(grid.flat, panels, strict=True):
             draw(axes)
         output = io.StringIO()
-        figure.savefig(output, format="svg", metadata=NO_METADATA, transparent=True)
-    return inlined(name, output.getvalue())
+        figure.savefig(output, format="svg", metadata=NO_METADATA, transparent=transparent)
+    return output.getvalue()
 
 
 def inlined(name: str, text: str) -> Markup:

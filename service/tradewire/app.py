@@ -147,7 +147,11 @@ class Node:
         relayed = settings.events == "kafka"
         if settings.store == "sqlite":
             store = SqliteStore(
-                settings.data_dir, now_ms=now_ms, on_group=self._observe_group, relayed=relayed
+                settings.data_dir,
+                now_ms=now_ms,
+                on_group=self._observe_group,
+                group_units=settings.commit_group_units,
+                relayed=relayed,
             )
             return store, None
         from tradewire.adapters.scylla.store import ScyllaStore  # noqa: PLC0415
@@ -157,6 +161,8 @@ class Node:
             cell=settings.cell_id,
             clock=self._clock,
             lease_s=settings.node_lease_s,
+            group_units=settings.commit_group_units,
+            groups_in_flight=settings.commit_groups_in_flight,
             on_group=self._observe_group,
             on_late=self._tell_late,
             on_failure=self._duty_failed,

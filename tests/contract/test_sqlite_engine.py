@@ -286,6 +286,23 @@ async def test_commit_groups_are_told(tmp_path: Path, time: ManualClock) -> None
     assert all(seconds > 0 for _, seconds in groups)
 
 
+async def test_commit_groups_hold_no_more_than_they_may(tmp_path: Path, time: ManualClock) -> None:
+    groups: list[int] = []
+    store = SqliteStore(
+        tmp_path / "other",
+        now_ms=time,
+        group_units=8,
+        on_group=lambda units, _: groups.append(units),
+    )
+    await store.open()
+    shop = Shop(store, time)
+    conversation = await shop.direct()
+    await asyncio.gather(*(shop.append(shop.message(conversation)) for _ in range(99)))
+    await store.close()
+    assert sum(groups) == 100
+    assert max(groups) == 8
+
+
 async def test_a_busy_conversation_is_settled(store: SqliteStore, shop: Shop) -> None:
     """Within a slot of time, a message changes nothing at the members but the sender's marker."""
     conversation = await shop.direct()

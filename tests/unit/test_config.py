@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from tradewire.adapters.kafka.options import Options as KafkaOptions
-from tradewire.adapters.scylla.options import Options
+from tradewire.adapters.scylla.options import GROUPS_IN_FLIGHT, Options
 from tradewire.config import (
     SETTINGS,
     SettingsError,
@@ -90,6 +90,11 @@ def test_all_faults_are_told_at_once() -> None:
         ("LISTEN_PORT", "80.5"),
         ("WORKERS", "0"),
         ("WORKERS", "2"),
+        ("COMMIT_GROUP_UNITS", "0"),
+        ("COMMIT_GROUP_UNITS", "1001"),
+        ("COMMIT_GROUP_UNITS", "all"),
+        ("COMMIT_GROUPS_IN_FLIGHT", "0"),
+        ("COMMIT_GROUPS_IN_FLIGHT", "9"),
         ("DRAIN_SECONDS", "nan"),
         ("DRAIN_SECONDS", "soon"),
         ("DRAIN_SECONDS", "601"),
@@ -115,6 +120,10 @@ def test_all_faults_are_told_at_once() -> None:
         ("KAFKA_TOPIC_PREFIX", "a b"),
         ("KAFKA_REPLICATION_FACTOR", "0"),
         ("KAFKA_PARTITIONS", "0"),
+        ("KAFKA_LINGER_MS", "-1"),
+        ("KAFKA_LINGER_MS", "1001"),
+        ("KAFKA_BATCH_BYTES", "16383"),
+        ("KAFKA_BATCH_BYTES", "900001"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS"),
         ("KAFKA_SASL_MECHANISM", "GSSAPI"),
         ("KAFKA_CA_FILE", "/no/such/file.pem"),
@@ -157,6 +166,8 @@ def test_how_kafka_is_reached_follows_from_the_settings(authority: Path) -> None
         "KAFKA_TOPIC_PREFIX": "shop.",
         "KAFKA_REPLICATION_FACTOR": "2",
         "KAFKA_PARTITIONS": "6",
+        "KAFKA_LINGER_MS": "5",
+        "KAFKA_BATCH_BYTES": "16384",
         "KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
         "KAFKA_SASL_MECHANISM": "scram-sha-512",
         "KAFKA_USERNAME": "chat",
@@ -168,6 +179,8 @@ def test_how_kafka_is_reached_follows_from_the_settings(authority: Path) -> None
         topic_prefix="shop.",
         replication_factor=2,
         partitions=6,
+        linger_ms=5,
+        batch_bytes=16_384,
         security_protocol="SASL_SSL",
         sasl_mechanism="SCRAM-SHA-512",
         username="chat",
@@ -274,6 +287,19 @@ def test_a_cluster_is_reached_plainly_by_default() -> None:
     options = scylla_options(load_settings({"SCYLLA_HOSTS": "one"}, {}))
     assert options == Options(hosts=(("one", 9042),), keyspace="tradewire")
     assert load_settings({}, {}).node_lease_s == 10
+
+
+def test_commit_groups_are_as_each_store_has_them_unless_told_otherwise() -> None:
+    settings = load_settings({}, {})
+    assert settings.commit_group_units is None
+    assert settings.commit_groups_in_flight == GROUPS_IN_FLIGHT
+    assert load_settings({"COMMIT_GROUP_UNITS": "1000"}, {}).commit_group_units == 1000
+
+
+def test_a_commit_group_of_a_cluster_is_bounded() -> None:
+    environ = {"SCYLLA_HOSTS": "one", "COMMIT_GROUP_UNITS": "513"}
+    assert faults_of(environ) == {"COMMIT_GROUP_UNITS": "must be 1 to 512 when STORE=scylla"}
+    assert load_settings({**environ, "COMMIT_GROUP_UNITS": "512"}, {}).commit_group_units == 512
 
 
 @pytest.mark.parametrize("url", ["https://id.example/keys", "http://127.0.0.1:8081/keys"])

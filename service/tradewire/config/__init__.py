@@ -8,7 +8,7 @@ import msgspec
 
 from tradewire.adapters.kafka.options import Options as KafkaOptions
 from tradewire.adapters.kafka.options import SaslMechanism, SecurityProtocol
-from tradewire.adapters.scylla.options import Options
+from tradewire.adapters.scylla.options import GROUP_UNITS, MOST_GROUPS_IN_FLIGHT, Options
 from tradewire.config import parsing
 
 
@@ -21,6 +21,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: Literal["sqlite", "scylla"]
     events: Literal["embedded", "kafka"]
     workers: int
+    commit_group_units: int | None
+    commit_groups_in_flight: int
     drain_s: float
     service_name: str
     cell_id: str
@@ -37,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_topic_prefix: str
     kafka_replication_factor: int
     kafka_partitions: int
+    kafka_linger_ms: int
+    kafka_batch_bytes: int
     kafka_security_protocol: SecurityProtocol
     kafka_sasl_mechanism: SaslMechanism | None
     kafka_username: str | None
@@ -114,6 +118,22 @@ SETTINGS = (
         parsing.whole(1, 1024),
         "processes",
         "Processes that serve on one port, each a node; more than one need ScyllaDB and Kafka.",
+    ),
+    Setting(
+        "COMMIT_GROUP_UNITS",
+        "commit_group_units",
+        "",
+        parsing.whole_or_none(1, 1000),
+        "units",
+        "Units in a commit group at most. Not set: 1000; on a cluster 512, the most there.",
+    ),
+    Setting(
+        "COMMIT_GROUPS_IN_FLIGHT",
+        "commit_groups_in_flight",
+        "2",
+        parsing.whole(1, MOST_GROUPS_IN_FLIGHT),
+        "groups",
+        "Commit groups of a node that may be under way at once on a cluster; SQLite has one.",
     ),
     Setting(
         "DRAIN_SECONDS",
@@ -231,6 +251,22 @@ SETTINGS = (
         parsing.whole(1, 1000),
         "",
         "Partitions of topics that are made.",
+    ),
+    Setting(
+        "KAFKA_LINGER_MS",
+        "kafka_linger_ms",
+        "0",
+        parsing.whole(0, 1000),
+        "ms",
+        "How long a request that publishes domain events waits for more of them.",
+    ),
+    Setting(
+        "KAFKA_BATCH_BYTES",
+        "kafka_batch_bytes",
+        "262144",
+        parsing.whole(16_384, 900_000),
+        "bytes",
+        "Domain events of one partition that are published in one request at most.",
     ),
     Setting(
         "KAFKA_SECURITY_PROTOCOL",
@@ -416,6 +452,8 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "kafka",
     ):
         yield "WORKERS", "must be 1 unless STORE=scylla and EVENTS=kafka, by which nodes are one"
+    if values.get("STORE") == "scylla" and (values.get("COMMIT_GROUP_UNITS") or 1) > GROUP_UNITS:
+        yield "COMMIT_GROUP_UNITS", f"must be 1 to {GROUP_UNITS} when STORE=scylla"
     for name, other in _PAIRED:
         if name in values and values[name] is None and values.get(other):
             yield name, f"is not set, but {other} is"
@@ -461,6 +499,8 @@ def kafka_options(settings: Settings) -> KafkaOptions:
         topic_prefix=settings.kafka_topic_prefix,
         replication_factor=settings.kafka_replication_factor,
         partitions=settings.kafka_partitions,
+        linger_ms=settings.kafka_linger_ms,
+        batch_bytes=settings.kafka_batch_bytes,
         security_protocol=settings.kafka_security_protocol,
         sasl_mechanism=settings.kafka_sasl_mechanism,
         username=settings.kafka_username,

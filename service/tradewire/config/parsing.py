@@ -48,6 +48,12 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def whole_or_none(least: int, most: int) -> Callable[[str], int | None]:
+    """A whole number within bounds, None for an empty text."""
+    parse = whole(least, most)
+    return lambda text: parse(text) if text else None
+
+
 def seconds(most: float, *, least: float = 0) -> Callable[[str], float]:
     """A time within bounds."""
 

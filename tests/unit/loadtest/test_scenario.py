@@ -148,6 +148,15 @@ def test_a_rate_makes_an_open_loop_of_a_closed_one(tmp_path: Path) -> None:
     assert opened.rate == 5.0
 
 
+def test_what_is_in_flight_makes_a_closed_loop_of_an_open_one(tmp_path: Path) -> None:
+    path = written(tmp_path, rate=5.0, in_flight=None)
+    [closed] = load_scenario(path, {"in_flight": 4}).loads()
+    assert isinstance(closed, ClosedLoop)
+    assert closed.in_flight == 4
+    with pytest.raises(ScenarioError, match="`rate` or `in_flight`"):
+        load_scenario(path, {"in_flight": 4, "rate": 5.0})
+
+
 def test_an_idle_crowd_does_nothing() -> None:
     assert load_scenario("idle").loads() == [Idle(10.0)]
 

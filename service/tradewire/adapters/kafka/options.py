@@ -8,14 +8,20 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
+BATCH_BYTES = 256 << 10
+"""Of one partition; the client's default of 16 KiB waits for an answer every few dozen records."""
+
+
 class Options(Struct, frozen=True, kw_only=True):
-    """How to reach Kafka, and how the topics are that are made.
+    """How to reach Kafka, how the topics are that are made, how domain events are published.
 
     Attributes:
         brokers: (host, port) of some brokers.
         topic_prefix: what the names of all topics begin with.
         replication_factor: of topics that are made.
         partitions: of topics that are made.
+        linger_ms: how long a request that publishes waits for more events.
+        batch_bytes: events of one partition in one request at most.
         sasl_mechanism: None where nobody logs in.
         ca_file: certificates to trust, for connections in TLS; "" for those of the system.
     """
@@ -24,6 +30,8 @@ class Options(Struct, frozen=True, kw_only=True):
     topic_prefix: str = ""
     replication_factor: int = 3
     partitions: int = 12
+    linger_ms: int = 0
+    batch_bytes: int = BATCH_BYTES
     security_protocol: SecurityProtocol = "PLAINTEXT"
     sasl_mechanism: SaslMechanism | None = None
     username: str | None = None

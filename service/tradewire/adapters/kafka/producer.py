@@ -8,12 +8,10 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from tradewire.adapters.kafka.connection import client_arguments, unavailable
-from tradewire.adapters.kafka.options import Options
+from tradewire.adapters.kafka.options import BATCH_BYTES, Options
 
 DEADLINE_S = 10.0
 ABANDON_S = 1.0
-BATCH_BYTES = 256 << 10
-"""Of one partition; the default of 16 KiB waits for an answer every few dozen records."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -33,10 +31,18 @@ class Producer:
 
     After a failure it is thrown away: it would go on trying for ever, and after an error of
     sequence numbers in vain.
+
+    Args:
+        linger_ms: how long a request waits for more records.
+        batch_bytes: records of one partition in one request at most.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(
+        self, options: Options, *, linger_ms: int = 0, batch_bytes: int = BATCH_BYTES
+    ) -> None:
         self._options = options
+        self._linger_ms = linger_ms
+        self._batch_bytes = batch_bytes
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
@@ -70,7 +76,8 @@ class Producer:
                     **client_arguments(self._options),
                     enable_idempotence=True,
                     acks="all",
-                    max_batch_size=BATCH_BYTES,
+                    linger_ms=self._linger_ms,
+                    max_batch_size=self._batch_bytes,
                 )
                 try:
                     await producer.start()

@@ -1,8 +1,8 @@
 """The commit groups: whatever gathered while others are under way goes next, in order.
 
-A group is read for, decided, written to the outbox, made visible, answered. Up to GROUPS_IN_FLIGHT
-are under way at once, if enough waits for them: one that needs no reads is decided while those
-before it are written, any other waits for them, since what it reads must have what they wrote.
+A group is read for, decided, written to the outbox, made visible, answered. Several are under way
+at once, if enough waits for them: one that needs no reads is decided while those before it are
+written, any other waits for them, since what it reads must have what they wrote.
 
 Once its outbox row may be there, a group is written until it is done, however long the cluster is
 away: dropped, it could still appear. What took too long is not acknowledged, and is announced again
@@ -24,17 +24,16 @@ from tradewire.adapters.scylla.loads import ROUNDS, Loads, missing
 from tradewire.adapters.scylla.outbox import EventLog, Outbox
 from tradewire.adapters.scylla.redo import Group as Redo
 from tradewire.adapters.scylla.redo import pack_draft, rows_of
-from tradewire.adapters.scylla.runs import GROUPS_IN_FLIGHT, LATE_S, MARGIN_S, Run, Unfinished
+from tradewire.adapters.scylla.runs import LATE_S, MARGIN_S, Run, Unfinished
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
 from tradewire.domain.ids import MAX_ID, Clock
 from tradewire.domain.outbox import DomainEvent
 from tradewire.domain.writes import EditMessage, NewMessage, Unit, Write
 
 UNITS_IN_FLIGHT = 4_096
-GROUP_UNITS = 512
 WORTHWHILE = 32
 """Units that are worth a group of their own while another one is under way: each group costs two
-requests, and all that they cost the cluster.
+requests, and all that they cost the cluster. A full group is worth it, however small.
 """
 GROUP_BYTES = 8 << 20
 """What the writes of a group can come to at most: all of it goes into one row of the outbox, and
@@ -90,7 +89,12 @@ class Group(Struct):
 
 
 class ScyllaJournal:
-    """See ports.Journal. It works for one run after another; between two it refuses everything."""
+    """See ports.Journal. It works for one run after another; between two it refuses everything.
+
+    Args:
+        group_units: units in a group at most.
+        groups_in_flight: groups under way at once at most.
+    """
 
     def __init__(
         self,
@@ -101,6 +105,9 @@ class ScyllaJournal:
         on_group: OnGroup,
         drop_retried: DropRetried,
         announce: Announce,
+        *,
+        group_units: int,
+        groups_in_flight: int,
     ) -> None:
         self._engine = engine
         self._memory = memory
@@ -108,6 +115,9 @@ class ScyllaJournal:
         self._on_group = on_group
         self._drop_retried = drop_retried
         self._announce = announce
+        self._group_units = group_units
+        self._groups_in_flight = groups_in_flight
+        self._worthwhile = min(WORTHWHILE, group_units)
         self._loads = Loads(engine)
         self._log = EventLog(engine, cell, self._own_horizon)
         self._waiting: deque[Waiting] = deque()
@@ -179,7 +189,7 @@ class ScyllaJournal:
 
     def _places(self) -> int:
         """How many groups may be under way: at low rates messages had better go together."""
-        return GROUPS_IN_FLIGHT if len(self._waiting) >= WORTHWHILE else 1
+        return self._groups_in_flight if len(self._waiting) >= self._worthwhile else 1
 
     # --- one group --------------------------------------------------------------------------------
 
@@ -215,7 +225,7 @@ class ScyllaJournal:
         now = time.monotonic()
         units: list[Waiting] = []
         size = 0
-        while self._waiting and len(units) < GROUP_UNITS:
+        while self._waiting and len(units) < self._group_units:
             size += _bytes_at_most(self._waiting[0].unit)
             if units and size > GROUP_BYTES:
                 break

@@ -2,6 +2,15 @@
 
 from msgspec import Struct
 
+GROUP_UNITS = 512
+"""Units in a commit group at most."""
+GROUPS_IN_FLIGHT = 2
+"""Commit groups under way at once, unless a node is told otherwise."""
+MOST_GROUPS_IN_FLIGHT = 8
+"""As many groups of a run may be durable and not yet visible, whatever its node was told: whoever
+takes it over does not know, and finishes as many.
+"""
+
 
 class Options(Struct, frozen=True, kw_only=True):
     """How to reach a cluster.

@@ -74,13 +74,15 @@ class Outbox:
 
 async def last_batches(engine: Engine, run: int, count: int) -> list[tuple[int, int, bytes, bytes]]:
     """The last rows of a run, the oldest first: slice, batch id, events, redo."""
-    slices = sorted(row[0] for row in await engine.rows("SLICES", run))
+    slices = sorted((row[0] for row in await engine.rows("SLICES", run)), reverse=True)
     found: list[tuple[int, int, bytes, bytes]] = []
-    # The last slice may have been listed without a row being written.
-    for slice_ in slices[:-3:-1]:
-        rows = await engine.rows("LAST_BATCHES", run, slice_, count)
+    # Four of the greatest rows fill a slice, and the last one may have been listed without any.
+    for slice_ in slices:
+        if len(found) == count:
+            break
+        rows = await engine.rows("LAST_BATCHES", run, slice_, count - len(found))
         found += [(slice_, *row) for row in rows]
-    return sorted(found)[-count:]
+    return sorted(found)
 
 
 class EventLog:

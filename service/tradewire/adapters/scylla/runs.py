@@ -13,14 +13,12 @@ from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.late import LateRecorder
 from tradewire.adapters.scylla.lease import Lease, holder_of, node_name, run_name, take_node
 from tradewire.adapters.scylla.loads import stored_message
+from tradewire.adapters.scylla.options import MOST_GROUPS_IN_FLIGHT
 from tradewire.adapters.scylla.outbox import RunRow, last_batches, registered
 from tradewire.adapters.scylla.redo import pack_group, unpack_group
 from tradewire.adapters.scylla.rooms import Rooms
 from tradewire.domain.ids import Clock, id_at
 from tradewire.domain.types import Message
-
-GROUPS_IN_FLIGHT = 2
-"""Groups of a run that may be durable and not yet visible: as many are finished after its end."""
 
 LATE_S = 3.0
 """A group slower than this is not acknowledged: who then looks for its keys must find them, and a
@@ -155,7 +153,7 @@ class Takeover:
 
     async def _finish(self, run: RunRow) -> None:
         """Make the last groups of a run visible, then end it."""
-        batches = await last_batches(self._engine, run.run, GROUPS_IN_FLIGHT + 1)
+        batches = await last_batches(self._engine, run.run, MOST_GROUPS_IN_FLIGHT + 1)
         left = [Unfinished(*row) for row in batches]
         for each in left:
             each.hidden = await self._hidden(each.hidden)

@@ -13,7 +13,7 @@ from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.journal import OnGroup, ScyllaJournal
 from tradewire.adapters.scylla.late import LateRecorder, OnLate
 from tradewire.adapters.scylla.nodes import Nodes
-from tradewire.adapters.scylla.options import Options
+from tradewire.adapters.scylla.options import GROUP_UNITS, GROUPS_IN_FLIGHT, Options
 from tradewire.adapters.scylla.reads import (
     CatalogueReads,
     ConversationReads,
@@ -50,6 +50,8 @@ class ScyllaStore:
         cell: whose nodes share runs and node numbers: the name of the installation.
         clock: issues the ids of this node; it gets the node number that is leased.
         lease_s: how long a node may be silent before another one finishes its work.
+        group_units: units in a commit group at most; None: 512.
+        groups_in_flight: commit groups under way at once, 1 to 8.
         on_group: called after each commit group with its number of units and seconds.
         on_late: called with what became visible after younger things.
         on_failure: called when a task that must run for ever has failed: the node is of no use.
@@ -64,6 +66,8 @@ class ScyllaStore:
         cell: str,
         clock: Clock,
         lease_s: float = 10.0,
+        group_units: int | None = None,
+        groups_in_flight: int = GROUPS_IN_FLIGHT,
         on_group: OnGroup = _ignore,
         on_late: OnLate = _ignore,
         on_failure: Callable[[str, BaseException | None], None] = _ignore,
@@ -84,7 +88,15 @@ class ScyllaStore:
         self._late = LateRecorder(self.engine, rooms, clock, memory.timestamps, on_late)
         takeover = self._takeover = Takeover(self.engine, cell, rooms, clock, self._late)
         self.journal = ScyllaJournal(
-            self.engine, cell, memory, clock, on_group, takeover.drop_retried, self._announce
+            self.engine,
+            cell,
+            memory,
+            clock,
+            on_group,
+            takeover.drop_retried,
+            self._announce,
+            group_units=group_units or GROUP_UNITS,
+            groups_in_flight=groups_in_flight,
         )
         self.cluster = Nodes(self.engine, cell, clock)
         self.conversations = ConversationReads(self.engine, rooms, now_ms)

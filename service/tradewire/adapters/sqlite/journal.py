@@ -38,13 +38,19 @@ class SqliteJournal:
     """See ports.Journal."""
 
     def __init__(
-        self, session: WriteSession, readers: Readers, handover: Handover, on_group: OnGroup
+        self,
+        session: WriteSession,
+        readers: Readers,
+        handover: Handover,
+        on_group: OnGroup,
+        group_units: int,
     ) -> None:
         self._session = session
         self._groups = CommitGroups(session)
         self._readers = readers
         self._handover = handover
         self._on_group = on_group
+        self._group_units = group_units
         self._in_flight = 0
         self._closed = False
         self._running = True
@@ -108,7 +114,7 @@ class SqliteJournal:
         item = self._queue.get()
         while isinstance(item, tuple):
             group.append(item)
-            if len(group) == GROUP_UNITS or self._queue.empty():
+            if len(group) == self._group_units or self._queue.empty():
                 return group, None
             item = self._queue.get_nowait()
         return group, item

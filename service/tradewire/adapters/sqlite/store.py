@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tradewire.adapters.sqlite.folder import DataFolder
-from tradewire.adapters.sqlite.journal import OnGroup, SqliteJournal
+from tradewire.adapters.sqlite.journal import GROUP_UNITS, OnGroup, SqliteJournal
 from tradewire.adapters.sqlite.maintenance import Maintenance
 from tradewire.adapters.sqlite.readers import Readers
 from tradewire.adapters.sqlite.reads import (
@@ -32,6 +32,7 @@ class SqliteStore:
         now_ms: milliseconds since 1970.
         on_group: called by the writer's thread after each commit group with its number of units
             and the seconds it took.
+        group_units: units in a commit group at most; None: 1,000.
         relayed: the log is published, and keeps what was not yet, however old.
     """
 
@@ -48,11 +49,13 @@ class SqliteStore:
         *,
         now_ms: Callable[[], int],
         on_group: OnGroup = _ignore,
+        group_units: int | None = None,
         relayed: bool = False,
     ) -> None:
         self._folder = DataFolder(data_dir)
         self._now_ms = now_ms
         self._on_group = on_group
+        self._group_units = group_units or GROUP_UNITS
         self._relayed = relayed
         self._closing = AsyncExitStack()
 
@@ -63,7 +66,9 @@ class SqliteStore:
         session = WriteSession(self._folder.connect(), self._now_ms)
         self._readers = Readers(self._folder.connect_reader, handover)
         self._closing.push_async_callback(self._readers.close)
-        self.journal = SqliteJournal(session, self._readers, handover, self._committed)
+        self.journal = SqliteJournal(
+            session, self._readers, handover, self._committed, self._group_units
+        )
         self._closing.push_async_callback(self.journal.close)
         self.relay = SqliteRelay(self.journal, self._readers)
         self._maintenance = Maintenance(
