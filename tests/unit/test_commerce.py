@@ -606,7 +606,12 @@ async def test_a_message_sent_before_stays_before_the_order(shop: Shop) -> None:
         text="I will take it.",
     )
     await shop.context.commit(
-        NewMessage(tenant=TENANT, conversation_id=conversation_id, message=text)
+        NewMessage(
+            tenant=TENANT,
+            conversation_id=conversation_id,
+            message_id=text.id,
+            message=text,
+        )
     )
     await shop.handle(order())
 

@@ -130,7 +130,7 @@ SETTINGS = (
     Setting(
         "COMMIT_GROUPS_IN_FLIGHT",
         "commit_groups_in_flight",
-        "2",
+        "3",
         parsing.whole(1, MOST_GROUPS_IN_FLIGHT),
         "groups",
         "Commit groups of a node that may be under way at once on a cluster; SQLite has one.",

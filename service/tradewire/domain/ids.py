@@ -83,6 +83,7 @@ def slot_of(value: int) -> int:
     return value >> SLOT_SHIFT
 
 
+@lru_cache(maxsize=256)
 def timestamp(ms: int) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-20T10:00:00.000Z`."""
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"

@@ -45,11 +45,13 @@ class NewMessage(ConversationWrite, frozen=True):
         NotFound: the conversation is gone.
 
     Attributes:
+        message_id: the id of the message as a number.
         message: its `key` is the idempotency key, if it has one.
         fresh: the key is known to be new: it is recorded but need not be looked up.
         broadcast: more members than limits.RECEIPT_MEMBERS: no inbox order, no unread mark.
     """
 
+    message_id: int
     message: Message
     content_hash: bytes = b""
     fresh: bool = False

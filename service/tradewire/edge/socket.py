@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 from aiohttp import WSMsgType, web
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from tradewire.domain import limits
 from tradewire.domain.commands import Command, Ping, RefreshToken, RequestId, SendMessage
@@ -61,7 +61,7 @@ class ChatSocket:
     """
 
     __slots__ = (
-        "_closed", "_closing", "_ended", "_expiry", "_handshake", "_idle", "_missed", "_next",
+        "_closed", "_closing", "_ended", "_expiry", "_handshake", "_idle", "_missed",
         "_outbound", "_pending", "_session", "_sockets", "_transport", "_ws", "connection", "turn",
     )  # fmt: skip
 
@@ -101,8 +101,7 @@ class ChatSocket:
         self._ended = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
         self._missed: int | None = None
-        self._next = 0
-        self._pending: dict[int, tuple[RequestId | None, float]] = {}
+        self._pending: dict[PendingReply, None] = {}
         self._idle: asyncio.Future[None] | None = None
 
     @classmethod
@@ -175,11 +174,11 @@ class ChatSocket:
         elif ping and not self._transport.is_closing():
             self._transport.write(_PING)
         while self._pending:
-            token, (request_id, deadline) = next(iter(self._pending.items()))
-            if deadline > now:
+            oldest = next(iter(self._pending))
+            if oldest.deadline > now:
                 return
-            self._answered(token)
-            self._refuse(request_id, Unavailable())
+            self._answered(oldest)
+            self._refuse(oldest.request_id, Unavailable())
 
     async def _begin(self) -> None:
         """Welcome, then whatever was missed."""
@@ -299,31 +298,29 @@ class ChatSocket:
             self._send(command, admission, now, fresh=fresh and self.connection.keys_fresh)
 
     def _send(self, command: SendMessage, admission: Admission, now: float, *, fresh: bool) -> None:
-        token = self._next
+        reply = PendingReply(self, command.id, now + SEND_DEADLINE_S)
         self._sockets.service.sending.append(
             self._session.caller,
             command,
             admission,
-            partial(self._replied, token),
+            reply,
             session_id=self._session.session_id,
             fresh=fresh,
         )
-        self._next = token + 1
-        self._pending[token] = (command.id, now + SEND_DEADLINE_S)
+        self._pending[reply] = None
 
-    def _replied(self, token: int, outcome: MessageResult | TradewireError) -> None:
+    def replied(self, reply: "PendingReply", outcome: MessageResult | TradewireError) -> None:
         """A send came back: answer it, unless its deadline has been answered already."""
-        pending = self._pending.get(token)
-        if pending is None:
+        if reply not in self._pending:
             return
-        self._answered(token)
+        self._answered(reply)
         if isinstance(outcome, TradewireError):
-            self._refuse(pending[0], outcome)
+            self._refuse(reply.request_id, outcome)
         else:
-            self._reply(pending[0], outcome)
+            self._reply(reply.request_id, outcome)
 
-    def _answered(self, token: int) -> None:
-        del self._pending[token]
+    def _answered(self, reply: "PendingReply") -> None:
+        del self._pending[reply]
         if not self._pending and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
@@ -414,3 +411,18 @@ class ChatSocket:
             await self._sockets.service.presence.refresh(*self.connection.user)
         except TradewireError as error:
             _log.warning("presence not recorded", reason=str(error))
+
+
+class PendingReply(Struct, eq=False, gc=False):
+    """A send that is to be answered; called with its outcome.
+
+    Attributes:
+        deadline: when it is refused, in seconds of the loop.
+    """
+
+    socket: ChatSocket
+    request_id: RequestId | None
+    deadline: float
+
+    def __call__(self, outcome: MessageResult | TradewireError) -> None:
+        self.socket.replied(self, outcome)

@@ -91,7 +91,7 @@ class Session:
 
     def _count(self, items: list[Command | Malformed]) -> None:
         """Close after the third frame in a row of which nothing could be decoded."""
-        if not items or not all(map(_is_undecodable, items)):
+        if not items or any(not isinstance(i, Malformed) or not i.undecodable for i in items):
             self._undecodable = 0
             return
         self._undecodable += 1
@@ -108,7 +108,3 @@ class Session:
         if self._flood.take(now):
             self.close = Close.FLOOD
         return Malformed(item.id, RateLimited(retry_after_ms=int(wait * 1000) + 1))
-
-
-def _is_undecodable(item: Command | Malformed) -> bool:
-    return isinstance(item, Malformed) and item.undecodable

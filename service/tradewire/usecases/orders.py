@@ -195,7 +195,12 @@ class Orders:
             status="sent",
             **fields,
         )
-        return NewMessage(tenant=tenant, conversation_id=conversation_id, message=message)
+        return NewMessage(
+            tenant=tenant,
+            conversation_id=conversation_id,
+            message_id=message.id,
+            message=message,
+        )
 
     def _tell_linked(self, link: LinkOrder) -> None:
         event = OrderLinked(

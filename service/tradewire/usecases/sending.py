@@ -127,32 +127,20 @@ class Sending:
         """
         access = admission.access
         self._decide(caller, command, admission)
-        message = self._build(caller, command)
+        message_id = self._context.clock.next_id()
         write = NewMessage(
             tenant=caller.tenant,
             conversation_id=command.conversation_id,
-            message=message,
+            message_id=message_id,
+            message=_message(caller, command, message_id),
             content_hash=content_hash(command) if command.key is not None else b"",
             fresh=fresh,
             broadcast=len(access.roles) > RECEIPT_MEMBERS,
         )
-
-        begun = time.perf_counter()
-        metrics = self._context.metrics
-
-        def done(outcome: Sequence[Any] | TradewireError) -> None:
-            if isinstance(outcome, TradewireError):
-                replied(outcome)
-                return
-            stored: Stored = outcome[0]
-            stored.message.card = admission.card
-            (metrics.duplicate_sends if stored.duplicate else metrics.messages_sent).add()
-            metrics.send_seconds.observe(time.perf_counter() - begun)
-            if not stored.duplicate:
-                self._announce(caller.tenant, access, stored.message, session_id)
-            replied(MessageResult(stored.message, stored.duplicate))
-
-        self._context.store.journal.append(Unit((write,)), done)
+        pending = Pending(
+            self, caller.tenant, admission, message_id, session_id, replied, time.perf_counter()
+        )
+        self._context.store.journal.append(Unit((write,)), pending)
         # Where the members are is read while the message is committed.
         self._context.hub.expect(caller.tenant, access.roles)
 
@@ -193,36 +181,30 @@ class Sending:
         if command.content_type == "text" and command.text is None:
             raise InvalidField("A text message needs a text.", field="text")
 
-    def _build(self, caller: Caller, command: SendMessage) -> Message:
-        message_id = self._context.clock.next_id()
-        sent_ms = id_ms(message_id)
-        expires = command.expires_in_s
-        return Message(
-            message_id=str(message_id),
-            conversation_id=command.conversation_id,
-            sender_id=caller.user_id,
-            content_type=command.content_type,
-            created_at=timestamp(sent_ms),
-            status="sent",
-            text=command.text,
-            key=command.key,
-            metadata=command.metadata,
-            reply_to=command.reply_to,
-            language=command.language,
-            expires_at=timestamp(sent_ms + expires * 1000) if expires else None,
-        )
+    def done(self, pending: "Pending", outcome: Sequence[Any] | TradewireError) -> None:
+        """What became of a send: tell its members, then its sender."""
+        if isinstance(outcome, TradewireError):
+            pending.replied(outcome)
+            return
+        stored: Stored = outcome[0]
+        message, metrics = stored.message, self._context.metrics
+        message.card = pending.admission.card
+        (metrics.duplicate_sends if stored.duplicate else metrics.messages_sent).add()
+        metrics.send_seconds.observe(time.perf_counter() - pending.begun)
+        if not stored.duplicate:
+            self._announce(pending, message)
+        pending.replied(MessageResult(message, stored.duplicate))
 
-    def _announce(
-        self, tenant: str, access: Access, message: Message, session_id: str | None
-    ) -> None:
-        access = self._context.present_access(tenant, access)
+    def _announce(self, pending: "Pending", message: Message) -> None:
+        tenant = pending.tenant
+        access = self._context.present_access(tenant, pending.admission.access)
         self._typing.stop(tenant, access, message.sender_id)
         self._context.hub.publish(
             tenant,
             access.roles,
             MessageReceived(message=message),
-            event_id=message.id,
-            skip=session_id,
+            event_id=pending.message_id,
+            skip=pending.session_id,
         )
 
     async def _referred(
@@ -250,3 +232,40 @@ class Sending:
         if order is None or caller.user_id not in (order.buyer_id, order.seller_id):
             raise NotFound("There is no such order of the caller's.", field="metadata")
         return order
+
+
+class Pending(Struct, gc=False):
+    """A send that was appended; called with what became of it.
+
+    Not a closure: its cells are nine objects for the garbage collector to look at.
+    """
+
+    sending: Sending
+    tenant: str
+    admission: Admission
+    message_id: int
+    session_id: str | None
+    replied: Replied
+    begun: float
+
+    def __call__(self, outcome: Sequence[Any] | TradewireError) -> None:
+        self.sending.done(self, outcome)
+
+
+def _message(caller: Caller, command: SendMessage, message_id: int) -> Message:
+    sent_ms = id_ms(message_id)
+    expires = command.expires_in_s
+    return Message(
+        message_id=str(message_id),
+        conversation_id=command.conversation_id,
+        sender_id=caller.user_id,
+        content_type=command.content_type,
+        created_at=timestamp(sent_ms),
+        status="sent",
+        text=command.text,
+        key=command.key,
+        metadata=command.metadata,
+        reply_to=command.reply_to,
+        language=command.language,
+        expires_at=timestamp(sent_ms + expires * 1000) if expires else None,
+    )

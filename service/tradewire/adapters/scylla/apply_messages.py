@@ -40,7 +40,7 @@ def send(draft: Draft, write: NewMessage) -> Stored:
         first = _first(draft, write, room)
         if first is not None:
             return Stored(first, duplicate=True)
-    message_id, sender = message.id, message.sender_id
+    message_id, sender = write.message_id, message.sender_id
     timestamp = draft.timestamp(message_id)
     bucket = room.bucket(message_id)
     body = pack_message(message)
@@ -63,8 +63,8 @@ def send(draft: Draft, write: NewMessage) -> Stored:
 def message_rows(tenant: str, message: Message, body: bytes, placed: Placed) -> Iterator[Mutation]:
     """The rows of a new message that are its own: they follow from its event and where it is."""
     conversation_id, sender = message.conversation_id, message.sender_id
-    message_id, bucket, timestamp, content_hash, marks = placed
-    place = (tenant, conversation_id, bucket)
+    message_id, timestamp = placed.message_id, placed.timestamp
+    place = (tenant, conversation_id, placed.bucket)
     if message.expires_at is None:
         yield "ADD_MESSAGE", (*place, message_id, sender, body, timestamp)
     else:
@@ -74,9 +74,9 @@ def message_rows(tenant: str, message: Message, body: bytes, placed: Placed) -> 
         expiration = (hour_of(gone_at), gone_at, tenant, conversation_id, message_id)
         yield "ADD_EXPIRATION", (*expiration, timestamp, lasts)
     if message.key is not None:
-        key = (sender, message.key, message_id, content_hash)
+        key = (sender, message.key, message_id, placed.content_hash)
         yield "ADD_KEY", (*place, *key, timestamp)
-    if marks:
+    if placed.marks:
         marker = (tenant, conversation_id, sender, message_id)
         yield "SENT", (*marker, marker_timestamp(message_id))
 
@@ -157,7 +157,7 @@ def _first(draft: Draft, write: NewMessage, room: Room) -> Message | None:
     key = ("key", write.tenant, write.conversation_id, message.sender_id, message.key)
     known: Known | None = draft.get(key)
     if known is None or known.message_id <= room.deleted_at:
-        draft.put(key, Known(message.id, write.content_hash))
+        draft.put(key, Known(write.message_id, write.content_hash))
         return None
     if known.content_hash != write.content_hash:
         raise KeyReused(field="key")

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from tradewire.adapters.scylla.batches import Mutation
 from tradewire.adapters.scylla.layout import (
     Timestamps,
@@ -33,7 +35,7 @@ class Sent(NamedTuple):
     timestamp: int
 
 
-class Placed(NamedTuple):
+class Placed(Struct, array_like=True, gc=False):
     """What the row of a message needs besides the message.
 
     Attributes:
@@ -215,7 +217,7 @@ class Draft:
             tenant, message, _ = self.messages[place]
             sender = (tenant, message.conversation_id, message.sender_id)
             if sender in marked:
-                self.placed[place] = self.placed[place]._replace(marks=False)
+                self.placed[place].marks = False
             else:
                 marked.add(sender)
 

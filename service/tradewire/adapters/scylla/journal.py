@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
 from tradewire.adapters.scylla.apply import Outcome, apply_unit
 from tradewire.adapters.scylla.draft import Draft, Memory
@@ -352,21 +352,24 @@ def _unless_refused(outcome: Outcome) -> Outcome:
 
 
 def _bytes_at_most(unit: Unit) -> int:
-    return sum(WRITE_BYTES + 4 * len(_text_of(write)) for write in unit.writes)
+    return sum(map(_bytes_of, unit.writes))
 
 
-def _text_of(write: Write) -> str:
+def _bytes_of(write: Write) -> int:
+    text: str | UnsetType | None = None
     if isinstance(write, NewMessage):
-        return write.message.text or ""
-    return (write.text or "") if isinstance(write, EditMessage) else ""
+        text = write.message.text
+    elif isinstance(write, EditMessage):
+        text = write.text
+    return WRITE_BYTES + 4 * len(text or "")
 
 
 def _least_id(unit: Unit) -> int:
-    return min((_id_of(write) for write in unit.writes), default=MAX_ID)
+    return min(map(_id_of, unit.writes), default=MAX_ID)
 
 
 def _id_of(write: Write) -> int:
     if isinstance(write, NewMessage):
-        return write.message.id
+        return write.message_id
     found: int = getattr(write, "change_id", 0) or getattr(write, "event_id", MAX_ID)
     return found

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 GROUP_UNITS = 512
 """Units in a commit group at most."""
-GROUPS_IN_FLIGHT = 2
+GROUPS_IN_FLIGHT = 3
 """Commit groups under way at once, unless a node is told otherwise."""
 MOST_GROUPS_IN_FLIGHT = 8
 """As many groups of a run may be durable and not yet visible, whatever its node was told: whoever

@@ -58,7 +58,7 @@ class Sends:
         """
         message = write.message
         tracked = self._session.tracked(write.tenant, write.conversation_id)
-        message_id, sender, number = message.id, message.sender_id, tracked.number
+        message_id, sender, number = write.message_id, message.sender_id, tracked.number
         if message.key is not None:
             first = self._first(write, (sender, message.key, number))
             if first is not None:
@@ -105,7 +105,7 @@ class Sends:
 
     def _first(self, write: NewMessage, identity: Identity) -> Message | None:
         """The message that was sent with this key before, if there is one."""
-        now = id_ms(write.message.id)
+        now = id_ms(write.message_id)
         known = self._session.keys.find(identity, now, fresh=write.fresh)
         if known is None:
             return None

@@ -154,6 +154,7 @@ class Shop:
         return writes.NewMessage(
             tenant=self.tenant,
             conversation_id=conversation_id,
+            message_id=message_id,
             message=Message(
                 message_id=str(message_id),
                 conversation_id=conversation_id,
