@@ -199,7 +199,7 @@ class Node:
         context = self._service.context
         for conversation in late.conversations:
             context.access.drop(conversation)
-        for user in late.users:
+        for user in late.blocks:
             context.blocks.drop(user)
         self._hub.resume(late.users, late.since)
 

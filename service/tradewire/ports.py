@@ -399,12 +399,14 @@ class Late(Struct, frozen=True):
     Attributes:
         since: who resumes from this id hears of it.
         users: (tenant, user_id) of those who are to hear of it.
-        conversations: (tenant, conversation_id) of those that it is about.
+        conversations: (tenant, conversation_id) of those that it is about, also deleted ones.
+        blocks: (tenant, user_id) of both users of each block that was made or taken back.
     """
 
     since: int
     users: Sequence[tuple[str, str]]
     conversations: Sequence[tuple[str, str]]
+    blocks: Sequence[tuple[str, str]]
 
 
 class StoreError(Exception):

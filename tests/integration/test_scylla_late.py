@@ -9,7 +9,7 @@ import pytest
 from tests.integration.test_scylla_nodes import Node, Start, eventually, finished
 from tests.integration.test_scylla_races import SOON_S, Gate, check_once
 from tradewire.adapters.scylla import journal
-from tradewire.domain.errors import Unavailable
+from tradewire.domain.errors import NotFound, Unavailable
 from tradewire.ports import MissedChange
 
 
@@ -61,6 +61,27 @@ async def test_what_one_user_alone_is_told_is_heard_of_late(start: Start) -> Non
     block = (await changes_after(heir, "alice", since))["UserBlocked"]
     assert (block.subject, block.detail) == ("bob", "1")
     assert block.change_id < since
+    [late] = heir.late
+    assert {user for _, user in late.blocks} == {"alice", "bob"}
+
+
+async def test_that_a_conversation_was_deleted_is_known_late(start: Start) -> None:
+    dying, heir = await start(), await start()
+    room = await dying.shop.direct()
+    await heir.shop.send(room)
+    dying.stop_at("BATCH")
+    left = asyncio.create_task(dying.shop.delete_conversation(room))
+    await asyncio.sleep(SOON_S)
+    await dying.die()
+    since = heir.clock.next_id()
+    await eventually(lambda: finished(heir), "the run is finished")
+    with pytest.raises(Unavailable):
+        await left
+    [late] = heir.late
+    assert (heir.shop.tenant, room) in late.conversations
+    assert "ConversationDeleted" in await changes_after(heir, "bob", since)
+    with pytest.raises(NotFound):
+        await heir.shop.send(room, text="too late")
 
 
 async def test_of_a_late_change_and_a_younger_one_the_younger_is_told(start: Start) -> None:
@@ -94,11 +115,8 @@ async def test_what_the_cluster_held_up_is_heard_of(
     since = node.clock.next_id()
     slow.set()
     assert isinstance(await making, Unavailable)
-
-    async def is_told() -> bool:
-        return bool(node.late)
-
-    await eventually(is_told, "the group is announced")
+    await node.store.journal.drained()
+    assert len(node.late) == 1
     created = (await changes_after(node, "bob", since))["ConversationCreated"]
     assert (created.conversation_id, created.change_id) == (made.conversation_id, made.change_id)
 
@@ -141,6 +159,7 @@ async def test_a_retry_that_is_still_being_written_when_its_first_try_appears_is
     [stored] = other.shop.taken(await again)
     assert not stored.duplicate
     assert isinstance(await sending, Unavailable)
+    await slow.store.journal.drained()
     await check_once(other, room, stored.message)
 
 

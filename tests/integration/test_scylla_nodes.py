@@ -148,6 +148,7 @@ async def test_a_group_that_a_dead_node_left_becomes_visible_and_is_announced(
     [late] = heir.late
     assert late.since > younger.id
     assert late.conversations == ((heir.shop.tenant, conversation),)
+    assert late.blocks == ()
     assert {user for _, user in late.users} == {"alice", "bob"}
     assert await told_late(heir, younger.id) == [lost.message.message_id]
     sent = [

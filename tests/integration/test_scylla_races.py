@@ -272,6 +272,7 @@ async def test_what_was_held_up_and_sent_again_elsewhere_meanwhile_is_there_once
     message = await other.shop.send(room, text="once", key="k")
     held.set()
     assert isinstance(await sending, Unavailable)
+    await slow.store.journal.drained()
     assert slow.late == []
     await check_once(other, room, message)
 
@@ -295,6 +296,7 @@ async def test_what_was_sent_again_is_dropped_although_the_cluster_fails_in_betw
     slow.store.engine.on_statement = fail_once
     held.set()
     assert isinstance(await sending, Unavailable)
+    await slow.store.journal.drained()
     assert next(failures, None) is None
     assert slow.late == []
     await check_once(other, room, message)

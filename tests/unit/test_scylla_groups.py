@@ -3,19 +3,41 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tradewire.adapters.scylla import journal
 from tradewire.adapters.scylla.draft import Memory
 from tradewire.adapters.scylla.journal import WORTHWHILE, ScyllaJournal
 from tradewire.adapters.scylla.outbox import last_batches
-from tradewire.adapters.scylla.rooms import Rooms
+from tradewire.adapters.scylla.rooms import Room, Rooms
+from tradewire.domain.errors import Unavailable
 from tradewire.domain.ids import Clock
 from tradewire.domain.writes import SetLastSeen, Unit
+from tradewire.testing.clock import ManualClock
+from tradewire.testing.store_contract import Shop
 
 DEADLINE_S = 5.0
+ROOM = Room(
+    tenant="t1",
+    conversation_id="c1",
+    created=1,
+    deleted_at=0,
+    crowded_at=0,
+    kind="direct",
+    status="open",
+    created_at="2026-01-01T00:00:00.000Z",
+    created_by="alice",
+    listing_id=None,
+    product_id=None,
+    title=None,
+    metadata=None,
+    orders={},
+    roles={"alice": "member", "bob": "member"},
+)
 
 
 class Cluster:
@@ -29,45 +51,52 @@ class Cluster:
     async def rows(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
         if name == "SLICES":
             return [(slice_,) for slice_ in self.slices]
-        if name == "LAST_BATCHES":
-            _, slice_, count = values
-            return [(batch, b"", b"") for batch in self.slices[slice_][::-1][:count]]
         return []
+
+    async def row(self, name: str, *values: Any) -> tuple[Any, ...] | None:
+        assert name == "LAST_BATCH"
+        _, slice_, before = values
+        older = [batch for batch in self.slices[slice_] if batch < before]
+        return (max(older), b"", b"") if older else None
 
     async def write(self, rows: list[Any]) -> None:
         self.held.append(len(rows))
         await self.let.wait()
 
 
+async def nothing_more(*_: Any) -> None:
+    """Nobody sent anything again; everybody has heard of it."""
+
+
 @asynccontextmanager
 async def journal_on(cluster: Any, **limits: int) -> AsyncIterator[Callable[[int], None]]:
     """Appends as many units to a journal of these limits; all are done at the end."""
     clock = Clock(lambda: 1_764_115_200_000)
-    journal = ScyllaJournal(
+    subject = ScyllaJournal(
         cluster,
         "cell",
         Memory(Rooms(cluster)),
         clock,
         lambda units, seconds: None,
-        SimpleNamespace(),  # type: ignore[arg-type]  # no group is late
-        lambda late: None,
+        nothing_more,
+        nothing_more,
         **limits,
     )
-    journal.begin(SimpleNamespace(run=1, alive=True), 0)  # type: ignore[arg-type]  # a lease that lasts
-    working = asyncio.create_task(journal.work())
+    subject.begin(SimpleNamespace(run=1, alive=True), 0)  # type: ignore[arg-type]  # a lease that lasts
+    working = asyncio.create_task(subject.work())
 
     def append(count: int) -> None:
         for _ in range(count):
             seen = SetLastSeen(
                 tenant="t1", event_id=clock.next_id(), user_id="ada", online=True, last_seen=1
             )
-            journal.append(Unit((seen,)), lambda outcome: None)
+            subject.append(Unit((seen,)), lambda outcome: None)
 
     try:
         yield append
         cluster.let.set()
         async with asyncio.timeout(DEADLINE_S):
-            await journal.drained()
+            await subject.drained()
     finally:
         working.cancel()
 
@@ -103,6 +132,55 @@ async def test_beside_another_only_a_full_group_begins_with_few_units(
         append(WORTHWHILE - 1)
         await settled()
         assert len(cluster.held) == begun
+
+
+async def test_after_a_late_group_sends_are_acknowledged_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, seconds in {"LATE_S": 0.3, "MARGIN_S": 0.05, "PATIENCE_S": 0.2}.items():
+        monkeypatch.setattr(journal, name, seconds)
+    cluster, clock, told = Cluster(), Clock(lambda: 1_764_115_200_000), list[Any]()
+    shop = Shop(SimpleNamespace(), ManualClock())
+    shop.ids = clock
+    memory = Memory(Rooms(cluster))  # type: ignore[arg-type]
+
+    async def tell(groups: Any) -> None:
+        told.extend(groups)
+
+    subject = ScyllaJournal(
+        *(cluster, "cell", memory, clock, lambda units, seconds: None, nothing_more, tell),  # type: ignore[arg-type]
+        group_units=512,
+        groups_in_flight=3,
+    )
+    subject.begin(SimpleNamespace(run=1, alive=True), 0)  # type: ignore[arg-type]
+    memory.rooms.keep(ROOM)
+    shop.store = SimpleNamespace(journal=subject)
+    numbers = count()
+
+    def send() -> list[asyncio.Future[Any]]:
+        keys = [f"s:{next(numbers)}" for _ in range(WORTHWHILE)]
+        return [shop.append(shop.message("c1", key=key, fresh=True)) for key in keys]
+
+    working = asyncio.create_task(subject.work())
+    try:
+        held = send()
+        await asyncio.sleep(0.35)
+        cluster.let.set()
+        rounds: list[asyncio.Future[list[Any]]] = []
+        async with asyncio.timeout(DEADLINE_S):
+            while not (len(rounds) > 100 and all(map(acknowledged, rounds[-50:-5]))):
+                rounds.append(asyncio.gather(*send()))
+                await asyncio.sleep(0.01)
+            await subject.drained()
+    finally:
+        working.cancel()
+    assert {type(outcome) for outcome in await asyncio.gather(*held)} == {Unavailable}
+    [late] = told
+    assert {message.key for _, message, _ in late.sent()} == {f"s:{n}" for n in range(len(held))}
+
+
+def acknowledged(sent: "asyncio.Future[list[Any]]") -> bool:
+    return sent.done() and not any(isinstance(each, Unavailable) for each in sent.result())
 
 
 @pytest.mark.parametrize(

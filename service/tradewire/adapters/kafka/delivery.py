@@ -1,8 +1,7 @@
 """The bus between nodes: a topic with a place for each node, which reads nothing else.
 
-Order and speed count here, not durability: nobody waits for Kafka to answer for a record, and one
-that could not be sent in time is dropped. That is noticed by its number, and made up for from the
-store.
+Order and speed count here, not durability: a record that could not be sent in time is dropped. That
+is noticed by its number, and made up for from the store.
 """
 
 import asyncio
@@ -86,7 +85,7 @@ class KafkaBus:
     async def _open_producer(self) -> None:
         if self._producer is not None:
             return
-        producer = AIOKafkaProducer(**self._arguments, acks=0, max_batch_size=BATCH_BYTES)
+        producer = AIOKafkaProducer(**self._arguments, acks=1, max_batch_size=BATCH_BYTES)
         try:
             await producer.start()
             self._places = await _partitions(producer, self._topic)

@@ -5,14 +5,16 @@ at once, if enough waits for them: one that needs no reads is decided while thos
 written, any other waits for them, since what it reads must have what they wrote.
 
 Once its outbox row may be there, a group is written until it is done, however long the cluster is
-away: dropped, it could still appear. What took too long is not acknowledged, and is announced again
-when it has become visible.
+away: dropped, it could still appear. What took too long is not acknowledged. No other group begins
+until it is settled what becomes of that, and all who are to know have been told: who takes over
+finishes only the last ones.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 import structlog
 from msgspec import Struct, UnsetType
@@ -28,7 +30,7 @@ from tradewire.adapters.scylla.runs import LATE_S, MARGIN_S, Run, Unfinished
 from tradewire.domain.errors import Overloaded, TradewireError, Unavailable
 from tradewire.domain.ids import MAX_ID, Clock
 from tradewire.domain.outbox import DomainEvent
-from tradewire.domain.writes import EditMessage, NewMessage, Unit, Write
+from tradewire.domain.writes import EditMessage, NewMessage, Stored, Unit, Write
 
 UNITS_IN_FLIGHT = 4_096
 WORTHWHILE = 32
@@ -53,8 +55,8 @@ _log = structlog.get_logger(__name__)
 Done = Callable[[Outcome], None]
 OnGroup = Callable[[int, float], None]
 """Hears of every commit group: its units, and the seconds that it took."""
-Announce = Callable[[Redo], None]
-"""Tells of a group that became visible too late to be acknowledged."""
+Announce = Callable[[Sequence[Redo]], Awaitable[None]]
+"""Tells of groups that became visible too late to be acknowledged."""
 DropRetried = Callable[[int, Sequence[Unfinished]], Awaitable[None]]
 """Drops those that were sent again meanwhile from such groups of a run."""
 
@@ -123,6 +125,7 @@ class ScyllaJournal:
         self._waiting: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._groups: deque[Group] = deque()
+        self._settling: set[asyncio.Task[None]] = set()
         self._written: asyncio.Task[None] | None = None
         self._adding = asyncio.Lock()
         self._in_flight = 0
@@ -134,8 +137,8 @@ class ScyllaJournal:
 
     @property
     def in_flight(self) -> int:
-        """Units that were appended and are not done."""
-        return self._in_flight
+        """Units that were appended and are not done, and late groups that are not settled."""
+        return self._in_flight + len(self._settling)
 
     @property
     def last_batch(self) -> int:
@@ -180,12 +183,14 @@ class ScyllaJournal:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting and len(self._groups) < self._places():
+            while self._waiting and not self._settling and len(self._groups) < self._places():
                 await self._begin_group()
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
         await self._idle.wait()
+        if self._settling:
+            await asyncio.wait(self._settling)
 
     def _places(self) -> int:
         """How many groups may be under way: at low rates messages had better go together."""
@@ -255,30 +260,44 @@ class ScyllaJournal:
         previous: "asyncio.Task[None] | None",
     ) -> None:
         durable = run is self._run and await self._make_durable(group, run, draft)
+        late = durable and group.late
         if previous is not None and not previous.done():
             await asyncio.wait((previous,))
         if durable:
             # Who read a conversation meanwhile may have remembered it as it was before.
             draft.settle()
-        if not durable:
+        if late or not durable:
             outcomes = [_unless_refused(outcome) for outcome in outcomes]
-        elif group.late:
-            await self._announce_late(group, run)
-            outcomes = [_unless_refused(outcome) for outcome in outcomes]
+        elif self._settling:
+            # The first message of a key may be one that is dropped yet.
+            outcomes = [_unless_repeated(outcome) for outcome in outcomes]
         self._on_group(len(group.units), time.monotonic() - group.begun)
         self._newest = max(self._newest, draft.newest)
-        self._finish(group, outcomes)
+        if late and group.row is not None:
+            settling = asyncio.create_task(self._settle(group, run), name="late group")
+            self._settling.add(settling)
+            self._answer_all(group, outcomes)
+        else:
+            self._finish(group, outcomes)
 
-    async def _announce_late(self, group: Group, run: Run) -> None:
-        """Tell of what was not acknowledged in time, save what was sent again meanwhile."""
-        if group.row is None:
-            return
+    async def _settle(self, group: Group, run: Run) -> None:
+        """Drop what was sent again meanwhile of a group that was not acknowledged in time, and tell
+        of the rest.
+        """
+        assert group.row is not None
         left = Unfinished(*group.row)
-        if any(message.key is not None for _, message, _ in left.hidden):
-            # Who has looked for a key before it was there has written its own by then.
-            await asyncio.sleep(LATE_S + MARGIN_S)
-            await self._insist(run, lambda: self._drop_retried(run.run, [left]))
-        self._announce(left.group)
+        try:
+            if any(message.key is not None for _, message, _ in left.hidden):
+                # Who has looked for a key before it was there has written its own by then.
+                await asyncio.sleep(LATE_S + MARGIN_S)
+                await self._insist(run, lambda: self._drop_retried(run.run, [left]))
+            await self._insist(run, lambda: self._announce([left.group]))
+        except Exception:  # noqa: BLE001  # the groups after it must go on
+            _log.exception("a late group could not be settled")
+        finally:
+            self._settling.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._groups.remove(group)
+            self._wake.set()
 
     async def _make_durable(self, group: Group, run: Run, draft: Draft) -> bool:
         """Write a group until it is done; False when the run ended before: its fate is unknown."""
@@ -318,6 +337,9 @@ class ScyllaJournal:
     def _finish(self, group: Group, outcomes: Sequence[Outcome]) -> None:
         self._groups.remove(group)
         self._wake.set()
+        self._answer_all(group, outcomes)
+
+    def _answer_all(self, group: Group, outcomes: Sequence[Outcome]) -> None:
         for each, outcome in zip(group.units, outcomes, strict=True):
             self._answer(each, outcome)
 
@@ -349,6 +371,13 @@ class ScyllaJournal:
 
 def _unless_refused(outcome: Outcome) -> Outcome:
     return outcome if isinstance(outcome, TradewireError) else Unavailable()
+
+
+def _unless_repeated(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, TradewireError):
+        return outcome
+    repeated = any(isinstance(each, Stored) and each.duplicate for each in outcome)
+    return Unavailable() if repeated else outcome
 
 
 def _bytes_at_most(unit: Unit) -> int:

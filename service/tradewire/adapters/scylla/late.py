@@ -46,20 +46,17 @@ class LateRecorder:
             Unavailable, Overloaded: the cluster did not answer; do it again.
         """
         since = self._clock.next_id()
-        rooms = await self._find({place for group in groups for place in _places(group)})
+        places = {place for group in groups for place in _places(group)}
+        rooms = await self._find(places)
         rows = [row for group in groups for row in self._second_rows(group, rooms)]
         slot = slot_of(self._clock.next_id())
         rows += [row for room in rooms.values() for row in self._touch(room, slot)]
         await self._engine.write(rows)
         users = {(room.tenant, user_id) for room in rooms.values() for user_id in room.roles}
-        users |= {
-            (values[0], values[1])
-            for group in groups
-            for name, values in group.mutations
-            if name == "ADD_USER_CHANGE"
-        }
+        users |= _named_by(groups, "ADD_USER_CHANGE")
         if users:
-            self._on_late(Late(since, tuple(users), tuple(rooms)))
+            blocked = _named_by(groups, "SET_BLOCK") | _named_by(groups, "SET_BLOCKER")
+            self._on_late(Late(since, tuple(users), tuple(places), tuple(blocked)))
 
     async def _find(self, places: set[Conversation]) -> dict[Conversation, Room]:
         """The conversations that are there, as they are by now."""
@@ -107,9 +104,19 @@ class LateRecorder:
 
 
 def _places(group: Group) -> Iterable[Conversation]:
-    """The conversations that a group changed as their members see them."""
+    """The conversations that a group changed as their members see them, or deleted."""
     for tenant, message, _ in group.sent():
         yield tenant, message.conversation_id
     for name, values in group.mutations:
-        if name in {"ADD_CHANGE", "MOVE_READ", "MOVE_DELIVERED"}:
+        if name in {"ADD_CHANGE", "MOVE_READ", "MOVE_DELIVERED", "MARK_DELETED"}:
             yield values[0], values[1]
+
+
+def _named_by(groups: Iterable[Group], name: str) -> set[tuple[str, str]]:
+    """The tenants and users that rows of this statement begin with."""
+    return {
+        (values[0], values[1])
+        for group in groups
+        for other, values in group.mutations
+        if other == name
+    }

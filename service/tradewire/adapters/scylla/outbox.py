@@ -78,10 +78,11 @@ async def last_batches(engine: Engine, run: int, count: int) -> list[tuple[int, 
     found: list[tuple[int, int, bytes, bytes]] = []
     # Four of the greatest rows fill a slice, and the last one may have been listed without any.
     for slice_ in slices:
-        if len(found) == count:
-            break
-        rows = await engine.rows("LAST_BATCHES", run, slice_, count - len(found))
-        found += [(slice_, *row) for row in rows]
+        before = MAX_ID
+        # One by one: together they may be too much for one answer.
+        while len(found) < count and (row := await engine.row("LAST_BATCH", run, slice_, before)):
+            found.append((slice_, *row))
+            before = row[0]
     return sorted(found)
 
 

@@ -210,10 +210,12 @@ class Takeover:
                 each.hidden = [sent for sent in each.hidden if sent not in dropped]
 
     async def _is_retried(self, tenant: str, message: Message, placed: Placed) -> bool:
-        """Whether another message has the key of this one."""
+        """Whether a younger message has the key of this one: of two that both became visible late,
+        the one stays that readers are shown.
+        """
         if message.key is None:
             return False
-        return bool(await self._with_key(tenant, message, placed) - {message.id})
+        return max(await self._with_key(tenant, message, placed), default=0) > message.id
 
     async def _with_key(self, tenant: str, message: Message, placed: Placed) -> set[int]:
         """The messages that have the key of this one."""

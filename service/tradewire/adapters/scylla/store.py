@@ -20,7 +20,6 @@ from tradewire.adapters.scylla.reads import (
     MessageReads,
     PeopleReads,
 )
-from tradewire.adapters.scylla.redo import Group
 from tradewire.adapters.scylla.relay import ScyllaRelay
 from tradewire.adapters.scylla.rooms import Rooms
 from tradewire.adapters.scylla.runs import Run, Takeover, newest_batch
@@ -85,8 +84,8 @@ class ScyllaStore:
         self.engine = Engine(options)
         rooms = Rooms(self.engine)
         memory = Memory(rooms)
-        self._late = LateRecorder(self.engine, rooms, clock, memory.timestamps, on_late)
-        takeover = self._takeover = Takeover(self.engine, cell, rooms, clock, self._late)
+        late = LateRecorder(self.engine, rooms, clock, memory.timestamps, on_late)
+        takeover = self._takeover = Takeover(self.engine, cell, rooms, clock, late)
         self.journal = ScyllaJournal(
             self.engine,
             cell,
@@ -94,7 +93,7 @@ class ScyllaStore:
             clock,
             on_group,
             takeover.drop_retried,
-            self._announce,
+            late.record,
             group_units=group_units or GROUP_UNITS,
             groups_in_flight=groups_in_flight,
         )
@@ -209,16 +208,3 @@ class ScyllaStore:
                 await self._takeover.look(run.run)
             except TradewireError as error:
                 _log.warning("dead nodes could not be looked for", reason=str(error))
-
-    def _announce(self, late: Group) -> None:
-        """Tell of a group that was not acknowledged in time, and is there."""
-        self._tasks.start(f"late group {late.batch_id}", self._keep_announcing(late))
-
-    async def _keep_announcing(self, late: Group) -> None:
-        """Tell until it is done: nobody else will."""
-        while True:
-            try:
-                return await self._late.record([late])
-            except TradewireError as error:
-                _log.warning("a late group could not be announced", reason=str(error))
-            await asyncio.sleep(self._lease_s / KEEPS_A_LEASE)
