@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_scylla_nodes import Node, Start, eventually, finished
-from tests.integration.test_scylla_races import SOON_S, Gate, check_once
+from tests.integration.test_scylla_races import SOON_S, Gate, check_once, hold_up
 from tradewire.adapters.scylla import journal
 from tradewire.domain.errors import NotFound, Unavailable
 from tradewire.ports import MissedChange
@@ -143,10 +143,7 @@ async def test_a_retry_that_is_still_being_written_when_its_first_try_appears_is
 ) -> None:
     slow, other = await start(), await start()
     room = await slow.shop.direct()
-    monkeypatch.setattr(journal, "LATE_S", SOON_S / 2)
-    held = Gate(slow.store.engine).hold("BATCH")
-    sending = slow.shop.append(slow.shop.message(room, text="once", key="k"))
-    await asyncio.sleep(SOON_S)
+    held, sending = await hold_up(slow, room, monkeypatch)
     monkeypatch.undo()
     writing = Gate(other.store.engine).hold("BATCH")
     again = other.shop.append(other.shop.message(room, text="once", key="k"))

@@ -260,15 +260,23 @@ async def test_what_was_looked_for_too_long_ago_is_not_acknowledged(
     await check_once(node, room, stored.message)
 
 
+async def hold_up(
+    node: Node, room: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[asyncio.Event, Awaitable[Any]]:
+    """A send whose rows are held back until the event is set, and which is late already."""
+    monkeypatch.setattr(journal, "LATE_S", SOON_S / 2)
+    held = Gate(node.store.engine).hold("BATCH")
+    sending = node.shop.append(node.shop.message(room, text="once", key="k"))
+    await asyncio.sleep(SOON_S)
+    return held, sending
+
+
 async def test_what_was_held_up_and_sent_again_elsewhere_meanwhile_is_there_once(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, other = await start(), await start()
     room = await slow.shop.direct()
-    monkeypatch.setattr(journal, "LATE_S", SOON_S / 2)
-    held = Gate(slow.store.engine).hold("BATCH")
-    sending = slow.shop.append(slow.shop.message(room, text="once", key="k"))
-    await asyncio.sleep(SOON_S)
+    held, sending = await hold_up(slow, room, monkeypatch)
     message = await other.shop.send(room, text="once", key="k")
     held.set()
     assert isinstance(await sending, Unavailable)
@@ -282,10 +290,7 @@ async def test_what_was_sent_again_is_dropped_although_the_cluster_fails_in_betw
 ) -> None:
     slow, other = await start(), await start()
     room = await slow.shop.direct()
-    monkeypatch.setattr(journal, "LATE_S", SOON_S / 2)
-    held = Gate(slow.store.engine).hold("BATCH")
-    sending = slow.shop.append(slow.shop.message(room, text="once", key="k"))
-    await asyncio.sleep(SOON_S)
+    held, sending = await hold_up(slow, room, monkeypatch)
     message = await other.shop.send(room, text="once", key="k")
     failures = iter([Unavailable()])
 

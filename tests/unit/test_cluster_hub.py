@@ -381,18 +381,23 @@ async def test_nodes_that_are_not_heard_make_caches_short_lived(
     await until(lambda: context.access.age_s == CACHE_AGE_S)
 
 
+async def check_that_a_retry_waits(alice: Socket, room: str, first: Node, second: Node) -> None:
+    """A send of alice's session on one node, retried on another at once, is stored once."""
+    key = f"{alice.connection.session_id}:1"
+    sent = asyncio.create_task(first.send_first("alice", room, key))
+    again = await second.send("alice", room, key)
+    assert again.duplicate
+    assert again.message.message_id == (await sent).message.message_id
+    assert alice.closed == [Close.RESTART]
+
+
 async def test_a_retry_on_another_node_waits_for_what_the_first_had_begun(
     nodes: list[Node],
 ) -> None:
     one, two, _ = nodes
     alice = await one.connect("alice")
     room = await room_of(one, "alice", "bob")
-    key = f"{alice.connection.session_id}:1"
-    first = asyncio.create_task(one.send_first("alice", room, key))
-    second = await two.send("alice", room, key)
-    assert second.duplicate
-    assert second.message.message_id == (await first).message.message_id
-    assert alice.closed == [Close.RESTART]
+    await check_that_a_retry_waits(alice, room, one, two)
 
 
 async def test_a_retry_that_comes_from_a_node_that_has_just_begun_waits_for_it(
@@ -404,12 +409,7 @@ async def test_a_retry_that_comes_from_a_node_that_has_just_begun_waits_for_it(
     deaf.listen()
     alice = await deaf.connect("alice")
     room = await room_of(nodes[0], "alice", "bob")
-    key = f"{alice.connection.session_id}:1"
-    first = asyncio.create_task(deaf.send_first("alice", room, key))
-    second = await two.send("alice", room, key)
-    assert second.duplicate
-    assert second.message.message_id == (await first).message.message_id
-    assert alice.closed == [Close.RESTART]
+    await check_that_a_retry_waits(alice, room, deaf, two)
 
 
 async def test_a_store_that_cannot_be_asked_which_nodes_live_fails_the_retry(

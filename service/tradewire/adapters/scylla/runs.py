@@ -21,8 +21,8 @@ from tradewire.domain.ids import Clock, id_at
 from tradewire.domain.types import Message
 
 LATE_S = 3.0
-"""A group slower than this is not acknowledged: who then looks for its keys must find them, and a
-resume goes back 10 s and no further."""
+"""A group whose first unit was taken longer ago is not acknowledged: who then looks for its keys
+must find them, and a resume goes back 10 s and no further."""
 MARGIN_S = 0.5
 
 TAKEOVER_S = 60
