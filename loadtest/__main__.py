@@ -38,7 +38,7 @@ def main() -> None:
 @click.option("--connections", default=200, show_default=True, type=click.IntRange(2))
 @click.option("--in-flight", default=16, show_default=True, help="Messages of each connection.")
 @click.option(
-    "--rate", type=float, show_default="1000, on an engine 500", help="Messages/s of the open loop."
+    "--rate", type=float, show_default="2000, on an engine 500", help="Messages/s of the open loop."
 )
 @click.option("--protocol", default="json", type=click.Choice(["json", "msgpack"]))
 @click.option("--out", type=click.Path(path_type=Path), help="File for the results, as JSON.")

@@ -50,7 +50,7 @@ class Options(Loops, frozen=True, kw_only=True):
     """What to measure in a comparison with the floor."""
 
     rounds: int = 6
-    rate: float = 1000.0
+    rate: float = 2000.0
     idle_connections: int = 2000
 
 

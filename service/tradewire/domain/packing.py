@@ -4,17 +4,23 @@ A blob begins with its format's number; fields are only ever appended, so an old
 newer one with defaults.
 """
 
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from tradewire.domain.outbox import DATA_TYPES, DomainEvent, MessageData
 from tradewire.domain.types import Message
 
+EventRow = tuple[int, str, str, str, Any]
+"""An event before it is packed: id, tenant, type, subject, data."""
+
 _FORMAT = 1
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
-_decode_events = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, msgspec.Raw]]).decode
+_decode_events = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, Raw]]).decode
 
 
 def pack_message(message: Message) -> bytes:
@@ -66,24 +72,23 @@ def unpack_message(conversation_id: str, message_id: int, blob: bytes) -> Messag
     )
 
 
-def pack_event(event: DomainEvent, packed_message: bytes | None = None) -> bytes:
-    """One event; `packed_message` is its message if the caller has packed it already."""
-    data = event.data
+def event_row(event: DomainEvent) -> EventRow:
+    """An event for `pack_events`, as it is now."""
+    data: Any = event.data
     if isinstance(data, MessageData):
-        blob = packed_message or pack_message(data.message)
-        data = (data.message.conversation_id, data.message.id, msgspec.Raw(blob))
-    return _encode((event.id, event.tenant, event.type, event.subject, data))
+        data = (data.message.conversation_id, data.message.id, Raw(pack_message(data.message)))
+    return event.id, event.tenant, event.type, event.subject, Raw(_encode(data))
 
 
-def pack_sent(tenant: str, conversation_id: str, message_id: int, packed_message: bytes) -> bytes:
-    """The `MessageSent` of a message as `pack_event` packs it: most events are of this kind."""
-    data = (conversation_id, message_id, msgspec.Raw(packed_message))
-    return _encode((message_id, tenant, "MessageSent", conversation_id, data))
+def sent_row(tenant: str, conversation_id: str, message_id: int, packed: bytes) -> EventRow:
+    """The `MessageSent` of a packed message for `pack_events`: most events are of this kind."""
+    data = (conversation_id, message_id, Raw(packed))
+    return message_id, tenant, "MessageSent", conversation_id, data
 
 
-def pack_events(packed: list[bytes]) -> bytes:
-    """The events of one commit group, each packed by `pack_event`, as one outbox row."""
-    return _encode([msgspec.Raw(event) for event in packed])
+def pack_events(rows: Iterable[EventRow]) -> bytes:
+    """The events of one commit group as one outbox row, in the order of their ids."""
+    return _encode(sorted(rows, key=itemgetter(0)))
 
 
 def unpack_events(blob: bytes) -> list[DomainEvent]:
@@ -94,10 +99,8 @@ def unpack_events(blob: bytes) -> list[DomainEvent]:
     ]
 
 
-def _unpack_data(kind: str, data: msgspec.Raw) -> msgspec.Struct:
+def _unpack_data(kind: str, data: Raw) -> msgspec.Struct:
     if DATA_TYPES[kind] is not MessageData:
         return msgspec.msgpack.decode(data, type=DATA_TYPES[kind])
-    conversation_id, message_id, blob = msgspec.msgpack.decode(
-        data, type=tuple[str, int, msgspec.Raw]
-    )
+    conversation_id, message_id, blob = msgspec.msgpack.decode(data, type=tuple[str, int, Raw])
     return MessageData(unpack_message(conversation_id, message_id, bytes(blob)))

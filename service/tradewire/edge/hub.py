@@ -145,9 +145,11 @@ class LocalHub:
             for connection in self._by_user.get((tenant, user_id), ()):
                 if connection.session_id != skip:
                     connection.outbound.put(encoded)
-                    self.touch(connection)
+                    self._touched[connection] = None
                     delivered += 1
-        self._metrics.events_delivered.add(delivered)
+        if delivered:
+            self._flush_soon()
+            self._metrics.events_delivered.add(delivered)
 
     def tell_watchers(
         self, tenant: str, user_id: str, event: Event, hidden: frozenset[str]
@@ -251,6 +253,9 @@ class LocalHub:
     def touch(self, connection: Connection) -> None:
         """Something was put into this connection's queue: flush it soon."""
         self._touched[connection] = None
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)

@@ -61,6 +61,14 @@ class Codec:
 
     def decode(self, frame: bytes) -> list[Command | Malformed]:
         """The commands of a frame, in their order; never raises."""
+        # Most frames are one command, which costs one look.
+        try:
+            return [self._decode(frame)]
+        except UNDECODABLE:
+            return self._decode_others(frame)
+
+    def _decode_others(self, frame: bytes) -> list[Command | Malformed]:
+        """What is not one command: several, or a fault."""
         if not self._is_array(frame):
             return [self._decode_one(frame)]
         try:

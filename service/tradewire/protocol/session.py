@@ -91,10 +91,11 @@ class Session:
 
     def _count(self, items: list[Command | Malformed]) -> None:
         """Close after the third frame in a row of which nothing could be decoded."""
-        if not items or any(not isinstance(i, Malformed) or not i.undecodable for i in items):
-            self._undecodable = 0
-            return
-        self._undecodable += 1
+        for item in items:
+            if not isinstance(item, Malformed) or not item.undecodable:
+                self._undecodable = 0
+                return
+        self._undecodable = self._undecodable + 1 if items else 0
         if self._undecodable >= UNDECODABLE_IN_A_ROW:
             self.close = Close.NOT_THE_PROTOCOL
 

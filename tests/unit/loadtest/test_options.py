@@ -26,7 +26,7 @@ def given(*words: str) -> dict[str, Any]:
 def test_each_store_has_its_own_rounds_and_rate() -> None:
     embedded, scylla = Options(**given()), scylla_bench.Options(**given())
     cluster = cluster_bench.Options(**given())
-    assert (embedded.rounds, embedded.rate) == (6, 1000.0)
+    assert (embedded.rounds, embedded.rate) == (6, 2000.0)
     assert (scylla.rounds, scylla.rate) == (cluster.rounds, cluster.rate) == (4, 500.0)
     assert (scylla.connections, scylla.in_flight) == (200, 16)
 

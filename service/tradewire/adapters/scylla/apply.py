@@ -13,7 +13,7 @@ from tradewire.domain import writes
 from tradewire.domain.errors import TradewireError, Unavailable
 from tradewire.domain.ids import id_at
 from tradewire.domain.outbox import domain_event
-from tradewire.domain.packing import pack_event
+from tradewire.domain.packing import event_row
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ def _result(draft: Draft, write: writes.Write) -> Any:
     if not isinstance(write, writes.NewMessage):
         event = domain_event(write, result)
         if event is not None:
-            draft.record(event.id, pack_event(event))
+            draft.record(event_row(event))
     return result
 
 

@@ -13,7 +13,7 @@ from tradewire.adapters.scylla.rooms import Room
 from tradewire.domain import rules
 from tradewire.domain.errors import KeyReused, NotFound, Unavailable
 from tradewire.domain.ids import id_ms, parse_timestamp
-from tradewire.domain.packing import pack_message, pack_sent
+from tradewire.domain.packing import pack_message, sent_row
 from tradewire.domain.types import Message
 from tradewire.domain.writes import (
     Deleted,
@@ -48,7 +48,7 @@ def send(draft: Draft, write: NewMessage) -> Stored:
         Placed(message_id, bucket, timestamp, write.content_hash, sender in room.roles)
     )
     draft.messages.append((tenant, message, body))
-    draft.record(message_id, pack_sent(tenant, conversation_id, message_id, body))
+    draft.record(sent_row(tenant, conversation_id, message_id, body))
     draft.sent.setdefault((tenant, conversation_id), []).append(
         Sent(message_id, sender, message, timestamp)
     )

@@ -18,6 +18,7 @@ from tradewire.adapters.scylla.layout import (
 )
 from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.domain.errors import NotFound
+from tradewire.domain.packing import EventRow
 from tradewire.domain.types import Message, Role
 
 REMEMBERED = 200_000
@@ -115,7 +116,7 @@ class Draft:
         self.placed: list[Placed] = []
         self.messages: list[tuple[str, Message, bytes]] = []
         self.mutations: list[Mutation] = []
-        self.events: list[tuple[int, bytes]] = []
+        self.events: list[EventRow] = []
         self.newest = 0
         self._known: dict[Key, Any] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] | None = None
@@ -227,10 +228,10 @@ class Draft:
         """Add a row."""
         self.mutations.append((name, values))
 
-    def record(self, event_id: int, packed: bytes) -> None:
+    def record(self, event: EventRow) -> None:
         """Add a domain event."""
-        self.events.append((event_id, packed))
-        self.newest = max(self.newest, event_id)
+        self.events.append(event)
+        self.newest = max(self.newest, event[0])
 
     def timestamp(self, value: int) -> int:
         """A write timestamp for a write with this id."""

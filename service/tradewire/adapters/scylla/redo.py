@@ -14,7 +14,7 @@ from tradewire.adapters.scylla.apply_messages import message_rows
 from tradewire.adapters.scylla.batches import Mutation
 from tradewire.adapters.scylla.draft import Draft, Placed
 from tradewire.domain.outbox import DomainEvent, MessageData
-from tradewire.domain.packing import pack_event, pack_events, pack_message, unpack_events
+from tradewire.domain.packing import event_row, pack_events, pack_message, unpack_events
 from tradewire.domain.types import Message
 
 _FORMAT = 1
@@ -63,15 +63,13 @@ class Group(Struct, frozen=True):
 
 def pack_draft(draft: Draft) -> tuple[bytes, bytes]:
     """The events and the redo part of a group's row."""
-    draft.events.sort()
-    packed = pack_events([event for _, event in draft.events])
-    return packed, _encode((_FORMAT, draft.placed, draft.mutations))
+    return pack_events(draft.events), _encode((_FORMAT, draft.placed, draft.mutations))
 
 
 def pack_group(group: Group) -> tuple[bytes, bytes]:
     """The same for a group that was read."""
-    packed = pack_events([pack_event(event) for event in group.events])
-    return packed, _encode((_FORMAT, group.placed, group.mutations))
+    events = pack_events(map(event_row, group.events))
+    return events, _encode((_FORMAT, group.placed, group.mutations))
 
 
 def unpack_group(batch_id: int, events: bytes, redo: bytes) -> Group:

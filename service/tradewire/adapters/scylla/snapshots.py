@@ -23,7 +23,7 @@ from tradewire.adapters.scylla.rooms import Room, encode_metadata
 from tradewire.domain import snapshot
 from tradewire.domain.ids import TIME_SHIFT, id_at, id_ms, parse_timestamp
 from tradewire.domain.limits import RECEIPT_MEMBERS
-from tradewire.domain.packing import pack_event, pack_events, unpack_events
+from tradewire.domain.packing import EventRow, event_row, pack_events, unpack_events
 from tradewire.domain.snapshot import ConversationSnapshot, Item, MemberSnapshot
 
 SLICE_SHIFT = TIME_SHIFT + 19
@@ -317,13 +317,14 @@ def _fitting(item: snapshot.EventsSnapshot) -> Iterator[tuple[int, bytes]]:
     if len(item.events) <= EVENTS_BYTES:
         yield item.last_id, item.events
         return
-    part: list[bytes] = []
+    part: list[EventRow] = []
     size, last_id = 0, 0
     for event in unpack_events(item.events):
-        packed = pack_event(event)
-        if part and size + len(packed) > EVENTS_BYTES:
+        row = event_row(event)
+        length = len(pack_events([row]))
+        if part and size + length > EVENTS_BYTES:
             yield last_id, pack_events(part)
             part, size = [], 0
-        part.append(packed)
-        size, last_id = size + len(packed), event.id
+        part.append(row)
+        size, last_id = size + length, event.id
     yield item.last_id, pack_events(part)

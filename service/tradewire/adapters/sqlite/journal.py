@@ -127,16 +127,11 @@ class SqliteJournal:
         except Exception as error:  # noqa: BLE001  # the writer must live on
             _log.exception("a commit group failed", units=len(group))
             outcomes = [_unavailable(error) for _ in group]
-        self._handover.give(
-            [
-                (self._settle, (done, outcome))
-                for (_, done), outcome in zip(group, outcomes, strict=True)
-            ]
-        )
+        self._handover.give(self._settle, zip(group, outcomes, strict=True))
         self._on_group(len(group), time.perf_counter() - started)
 
-    def _settle(self, unit: tuple[Done, Outcome]) -> None:
-        done, outcome = unit
+    def _settle(self, unit: tuple[tuple[Unit, Done], Outcome]) -> None:
+        (_, done), outcome = unit
         self._in_flight -= 1
         done(outcome)
 

@@ -29,7 +29,7 @@ Known = tuple[int, bytes]
 """Id of the first message, and the hash of its content."""
 
 _Row = tuple[str, str, int, int, bytes]
-_FiledRow = tuple[int, str, str, int, int, bytes]
+_FiledRow = tuple[int, str, str, int, int, bytearray]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Row]).decode
 
@@ -104,7 +104,7 @@ class Keys:
         self._round, self._recent = self._recent, {}
         self._round_ends = last_id
         self._to_file = sorted(
-            (id_ms(message_id) // DAY_MS, sender, key, number, message_id, content_hash)
+            (id_ms(message_id) // DAY_MS, sender, key, number, message_id, bytearray(content_hash))
             for (sender, key, number), (message_id, content_hash) in self._round.items()
         )
 

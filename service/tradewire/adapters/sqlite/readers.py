@@ -73,7 +73,7 @@ class Readers:
     def _run(self, database: sqlite3.Connection) -> None:
         while (item := self._queue.get()) is not None:
             job, answer, deadline = item
-            self._handover.give([(self._settle, (answer, *_outcome(database, job, deadline)))])
+            self._handover.give(self._settle, [(answer, *_outcome(database, job, deadline))])
         database.close()
 
     def _settle(self, settled: "tuple[asyncio.Future[Any], Any, Exception | None]") -> None:

@@ -12,7 +12,7 @@ from tradewire.adapters.sqlite.tracked import ALWAYS, NOBODY, Tracked
 from tradewire.domain import rules
 from tradewire.domain.errors import KeyReused, NotFound
 from tradewire.domain.ids import id_ms, parse_timestamp
-from tradewire.domain.packing import pack_message, pack_sent, unpack_message
+from tradewire.domain.packing import pack_message, sent_row, unpack_message
 from tradewire.domain.types import Message
 from tradewire.domain.writes import Moved, MoveMarker, NewMessage, Stored
 
@@ -65,10 +65,9 @@ class Sends:
                 return Stored(first, duplicate=True)
         body = pack_message(message)
         gone_at = None if message.expires_at is None else parse_timestamp(message.expires_at)
-        self._session.record_event(
-            message_id, pack_sent(write.tenant, write.conversation_id, message_id, body)
-        )
-        self._messages.append((number, message_id, sender, gone_at, body))
+        self._session.record_event(sent_row(write.tenant, write.conversation_id, message_id, body))
+        # Of bytes, unlike of an array, sqlite3 asks each time whether they have an adapter.
+        self._messages.append((number, message_id, sender, gone_at, bytearray(body)))
         if message.key is not None:
             self._session.keys.add((sender, message.key, number), message_id, write.content_hash)
         if message.content_type == "product":

@@ -10,7 +10,7 @@ from tradewire.adapters.sqlite.keys import Keys
 from tradewire.adapters.sqlite.tracked import NOBODY, Remembered, Tracked
 from tradewire.domain.errors import NotFound
 from tradewire.domain.outbox import domain_event
-from tradewire.domain.packing import pack_event, pack_events
+from tradewire.domain.packing import EventRow, event_row, pack_events
 from tradewire.domain.writes import Write
 
 
@@ -29,7 +29,7 @@ class WriteSession:
         self.keys = Keys(database)
         self._remembered = Remembered(self._load)
         self._used: list[tuple[str, str]] = []
-        self._events: list[tuple[int, bytes]] = []
+        self._events: list[EventRow] = []
         self._newest = 0
 
     def tracked(self, tenant: str, conversation_id: str) -> Tracked:
@@ -73,14 +73,14 @@ class WriteSession:
         """Take a write that took effect into the outbox, as an event or just by its id."""
         event = domain_event(write, result)
         if event is not None:
-            self.record_event(event.id, pack_event(event))
+            self.record_event(event_row(event))
         else:
             self._newest = max(self._newest, getattr(write, "change_id", 0))
 
-    def record_event(self, event_id: int, packed: bytes) -> None:
+    def record_event(self, row: EventRow) -> None:
         """Take an event into the outbox."""
-        self._events.append((event_id, packed))
-        self._newest = max(self._newest, event_id)
+        self._events.append(row)
+        self._newest = max(self._newest, row[0])
 
     def begin(self) -> None:
         """Begin the transaction of a commit group."""
@@ -93,8 +93,7 @@ class WriteSession:
     def commit(self) -> None:
         """Write the outbox row; durable when it returns."""
         if self._newest:
-            self._events.sort()
-            packed = pack_events([event for _, event in self._events])
+            packed = pack_events(self._events)
             self.database.execute(sql.ADD_EVENTS, (self._newest, packed, self.keys.packed()))
             self.keys.file(self._newest)
         self.database.execute("COMMIT")
