@@ -14,6 +14,7 @@ from msgspec import Struct
 from tradewire.domain.errors import Close, TradewireError
 from tradewire.domain.events import Event
 from tradewire.domain.outbox import DomainEvent
+from tradewire.domain.receipts import Receipt
 from tradewire.domain.types import (
     Conversation,
     ConversationStatus,
@@ -225,24 +226,24 @@ class Messages(Protocol):
 
     async def by_id(self, tenant: str, ids: Sequence[tuple[str, int]]) -> list[Message]:
         """Messages by (conversation_id, message_id), those not found left out, in the order asked.
-        Their `status` is `sent` here and below: receipts are overlaid by others.
+        Their `status` is `sent`: receipts are overlaid by others.
         """
 
     async def before(
         self, tenant: str, conversation_id: str, message_id: int, limit: int
     ) -> list[Message]:
-        """The newest messages with ids below `message_id`, oldest first."""
+        """The newest messages with ids below `message_id`, oldest first, with their `status`."""
 
     async def after(
         self, tenant: str, conversation_id: str, message_id: int, limit: int
     ) -> list[Message]:
-        """The oldest messages with ids above `message_id`, oldest first."""
+        """The oldest messages with ids above `message_id`, oldest first, with their `status`."""
 
     async def edits(self, tenant: str, conversation_id: str, message_id: int) -> list[Edit]:
         """Former texts of a message, oldest first; none of a deleted one."""
 
-    async def receipts(self, tenant: str, conversation_id: str) -> list[Member]:
-        """All members with their markers; none when they are more than limits.RECEIPT_MEMBERS."""
+    async def receipts(self, tenant: str, conversation_id: str) -> list[Receipt]:
+        """Of all members; none when they are more than limits.RECEIPT_MEMBERS."""
 
     async def expired(self, now: int, limit: int) -> list[tuple[str, str, int]]:
         """(tenant, conversation_id, message_id) of messages to delete: expired, not yet deleted."""

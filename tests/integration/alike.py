@@ -61,7 +61,7 @@ async def _members(conversation: str, shop: Shop) -> object:
 
 async def _receipts(conversation: str, shop: Shop) -> object:
     receipts = await shop.store.messages.receipts(shop.tenant, conversation)
-    return sorted(receipts, key=lambda member: member.user_id)
+    return sorted(receipts, key=lambda receipt: receipt.user_id)
 
 
 async def _history(conversation: str, shop: Shop) -> object:

@@ -174,9 +174,9 @@ OF_CONVERSATIONS: dict[str, tuple[Read, int]] = {
     "inbox": (inbox_of_one, 12),
     "unread": (unread_messages, 12),
     f"resume, {MISSED} missed": (resume, 12),
-    "history, newest": (newest_messages, 4),
-    "history, middle": (middle_messages, 4),
-    "history, oldest": (oldest_messages, 4),
+    "history, newest": (newest_messages, 5),
+    "history, middle": (middle_messages, 5),
+    "history, oldest": (oldest_messages, 5),
 }
 """Reads, and how many statements each may run, whatever the size: an account of up to FEW
 conversations is looked at whole to find the oldest.

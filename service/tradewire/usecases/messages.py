@@ -63,7 +63,7 @@ class Messages:
         else:
             before = MAX_ID if command.before is None else int(command.before)
             result = await self._backward(caller.tenant, command, before, command.limit)
-        await self._views.finish_messages(caller.tenant, command.conversation_id, result.messages)
+        await self._views.add_cards(caller.tenant, result.messages)
         return result
 
     async def edit(self, caller: Caller, command: EditMessage) -> MessageResult:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from tradewire.domain.errors import NotFound
-from tradewire.domain.types import SYSTEM, Conversation, Member, Message, MessageStatus
+from tradewire.domain.receipts import Receipt, add_status
+from tradewire.domain.types import SYSTEM, Conversation, Message
 from tradewire.usecases.context import Context
 
 
@@ -36,16 +37,9 @@ class Views:
         found = await self._store.messages.by_id(tenant, [(conversation_id, message_id)])
         if not found:
             raise NotFound(field="message_id")
-        await self.finish_messages(tenant, conversation_id, found)
+        await self.add_cards(tenant, found)
+        add_status(found, await self._store.messages.receipts(tenant, conversation_id))
         return found[0]
-
-    async def finish_messages(
-        self, tenant: str, conversation_id: str, messages: Sequence[Message]
-    ) -> None:
-        """Give messages of one conversation their status and cards."""
-        await self.add_cards(tenant, messages)
-        if messages:
-            add_status(messages, await self._store.messages.receipts(tenant, conversation_id))
 
     async def finish_conversations(
         self, tenant: str, conversations: Sequence[Conversation]
@@ -55,7 +49,7 @@ class Views:
         await self.add_cards(tenant, [shown.last_message for shown in last if shown.last_message])
         for shown in last:
             if shown.last_message and shown.members and shown.member_count <= len(shown.members):
-                add_status([shown.last_message], shown.members)
+                add_status([shown.last_message], [Receipt.of(each) for each in shown.members])
 
     async def add_cards(self, tenant: str, messages: Iterable[Message]) -> None:
         """Put the catalogue's current card into product and order messages.
@@ -78,36 +72,6 @@ class Views:
                 for message in orders[order_id]:
                     if message.sender_id in parties:
                         message.card = order
-
-
-def add_status(messages: Iterable[Message], members: Sequence[Member]) -> None:
-    """Set `read` or `delivered` on messages that every other member has read or received.
-
-    `members` are all members, or none when there are too many for receipts.
-    """
-    if not members:
-        return
-    floors: dict[str, tuple[int, int]] = {}
-    for message in messages:
-        sender = message.sender_id
-        if sender not in floors:
-            floors[sender] = _floors(members, sender)
-        message.status = _status(message.id, *floors[sender])
-
-
-def _floors(members: Sequence[Member], sender: str) -> tuple[int, int]:
-    """How far all but the sender have read, and received."""
-    others = [member for member in members if member.user_id != sender]
-    return (
-        min((int(member.last_read_id) for member in others), default=0),
-        min((int(member.last_delivered_id) for member in others), default=0),
-    )
-
-
-def _status(message_id: int, read: int, delivered: int) -> MessageStatus:
-    if message_id <= read:
-        return "read"
-    return "delivered" if message_id <= delivered else "sent"
 
 
 def _by_subject(messages: Iterable[Message], kind: str, field: str) -> dict[str, list[Message]]:

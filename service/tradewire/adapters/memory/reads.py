@@ -1,6 +1,6 @@
 """The reads of the memory store, each a plain look at the state."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from msgspec import structs
@@ -9,6 +9,7 @@ from tradewire.adapters.memory.state import Room, Seat, Tenant
 from tradewire.domain import limits, rules
 from tradewire.domain.errors import InvalidField
 from tradewire.domain.ids import timestamp
+from tradewire.domain.receipts import Receipt, add_status
 from tradewire.domain.types import Conversation, Edit, Member, Message, OrderCard, ProductCard
 from tradewire.ports import (
     Access,
@@ -151,14 +152,14 @@ class MessageReads:
     ) -> list[Message]:
         messages = self._messages(tenant, conversation_id)
         older = [message for number, message in messages.items() if number < message_id]
-        return self._as_read(iter(older[-limit:] if limit else []))
+        return await self._page(tenant, conversation_id, older[-limit:] if limit else [])
 
     async def after(
         self, tenant: str, conversation_id: str, message_id: int, limit: int
     ) -> list[Message]:
         messages = self._messages(tenant, conversation_id)
         newer = [message for number, message in messages.items() if number > message_id]
-        return self._as_read(iter(newer[:limit]))
+        return await self._page(tenant, conversation_id, newer[:limit])
 
     async def edits(self, tenant: str, conversation_id: str, message_id: int) -> list[Edit]:
         room = self._find(tenant).rooms.get(conversation_id)
@@ -167,11 +168,11 @@ class MessageReads:
             return []
         return list(room.edits.get(message_id, ()))
 
-    async def receipts(self, tenant: str, conversation_id: str) -> list[Member]:
+    async def receipts(self, tenant: str, conversation_id: str) -> list[Receipt]:
         room = self._find(tenant).rooms.get(conversation_id)
         if room is None or len(room.seats) > limits.RECEIPT_MEMBERS:
             return []
-        return [structs.replace(seat.member) for seat in room.seats.values()]
+        return [Receipt.of(seat.member) for seat in room.seats.values()]
 
     async def expired(self, now: int, limit: int) -> list[tuple[str, str, int]]:
         return list(islice(self._expired(now), limit))
@@ -187,7 +188,14 @@ class MessageReads:
         room = self._find(tenant).rooms.get(conversation_id)
         return room.messages if room else {}
 
-    def _as_read(self, messages: Iterator[Message]) -> list[Message]:
+    async def _page(
+        self, tenant: str, conversation_id: str, messages: Iterable[Message]
+    ) -> list[Message]:
+        page = self._as_read(messages)
+        add_status(page, await self.receipts(tenant, conversation_id))
+        return page
+
+    def _as_read(self, messages: Iterable[Message]) -> list[Message]:
         now = self._now_ms()
         return [structs.replace(rules.as_of(message, now)) for message in messages]
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.adapters.scylla.requests import Row
 from tradewire.adapters.scylla.rooms import Room, Rooms
+from tradewire.domain.receipts import Receipt
 from tradewire.domain.types import Member
 
 ASKED = 100
@@ -56,6 +57,10 @@ class Markers(NamedTuple):
             last_read_id=str(self.read),
             last_delivered_id=str(self.delivered),
         )
+
+    def receipt(self) -> Receipt:
+        """The member's receipt."""
+        return Receipt(self.user_id, self.read, self.delivered)
 
 
 async def seats(

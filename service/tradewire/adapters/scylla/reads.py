@@ -12,11 +12,12 @@ from tradewire.adapters.scylla.inbox import Inbox
 from tradewire.adapters.scylla.loads import order_card, stored_message
 from tradewire.adapters.scylla.memberships import markers_of, members_of
 from tradewire.adapters.scylla.resume import ResumeReads
-from tradewire.adapters.scylla.rooms import Rooms
+from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.adapters.scylla.unread import UnreadReads
 from tradewire.adapters.scylla.views import Views
 from tradewire.domain import rules
 from tradewire.domain.limits import RECEIPT_MEMBERS
+from tradewire.domain.receipts import Receipt, add_status
 from tradewire.domain.types import Conversation, Edit, Member, Message, OrderCard, ProductCard
 from tradewire.ports import Access, Block, InboxPage, InboxQuery, Missed, Suspension, Unread
 
@@ -135,13 +136,9 @@ class MessageReads:
             return []
         return [_decode_edit(body) for (body,) in rows]
 
-    async def receipts(self, tenant: str, conversation_id: str) -> list[Member]:
+    async def receipts(self, tenant: str, conversation_id: str) -> list[Receipt]:
         room = await self._rooms.get(tenant, conversation_id)
-        if room is None or len(room.roles) > RECEIPT_MEMBERS:
-            return []
-        rows = await self._engine.rows("MEMBERS", tenant, conversation_id)
-        members = [each.member() for each in members_of(rows, room.deleted_at)]
-        return members if len(members) <= RECEIPT_MEMBERS else []
+        return [] if room is None else await self._receipts(room)
 
     async def expired(self, now: int, limit: int) -> list[tuple[str, str, int]]:
         return await self._expiry.expired(now, limit)
@@ -152,10 +149,21 @@ class MessageReads:
         room = await self._rooms.get(tenant, conversation_id)
         if room is None or limit <= 0:
             return []
-        page = await self._history.page(room, bound, limit, descending=descending)
+        found, receipts = await both(
+            self._history.page(room, bound, limit, descending=descending), self._receipts(room)
+        )
         now = self._now_ms()
         # Others may have been given the same ones.
-        return [rules.as_of(structs.replace(message), now) for message in page]
+        page = [rules.as_of(structs.replace(message), now) for message in found]
+        add_status(page, receipts)
+        return page
+
+    async def _receipts(self, room: Room) -> list[Receipt]:
+        if len(room.roles) > RECEIPT_MEMBERS:
+            return []
+        rows = await self._engine.rows("MEMBERS", room.tenant, room.conversation_id)
+        receipts = [each.receipt() for each in members_of(rows, room.deleted_at)]
+        return receipts if len(receipts) <= RECEIPT_MEMBERS else []
 
     async def _message(self, tenant: str, conversation_id: str, message_id: int) -> Message | None:
         room = await self._rooms.get(tenant, conversation_id)

@@ -13,6 +13,7 @@ from tradewire.adapters.sqlite.inbox import read_page, read_views
 from tradewire.adapters.sqlite.readers import Readers
 from tradewire.adapters.sqlite.resume import read_missed
 from tradewire.domain import limits
+from tradewire.domain.receipts import Receipt, add_status
 from tradewire.domain.types import Conversation, Edit, Member, Message, OrderCard, ProductCard, Role
 from tradewire.ports import Access, Block, InboxPage, InboxQuery, Missed, Suspension, Unread
 
@@ -21,6 +22,7 @@ Database = sqlite3.Connection
 _encode = msgspec.json.Encoder().encode
 _decode_roles = msgspec.json.Decoder(dict[str, Role]).decode
 _decode_member = msgspec.json.Decoder(Member).decode
+_decode_receipts = msgspec.json.Decoder(list[Receipt]).decode
 _decode_edit = msgspec.json.Decoder(Edit).decode
 _decode_product = msgspec.json.Decoder(ProductCard).decode
 _decode_order = msgspec.json.Decoder(OrderCard).decode
@@ -103,18 +105,14 @@ class MessageReads:
     async def before(
         self, tenant: str, conversation_id: str, message_id: int, limit: int
     ) -> list[Message]:
-        page = await self._page(
-            sql.MESSAGES_BEFORE, conversation_id, (tenant, conversation_id, message_id, limit)
-        )
+        page = await self._page(sql.MESSAGES_BEFORE, tenant, conversation_id, message_id, limit)
         page.reverse()
         return page
 
     async def after(
         self, tenant: str, conversation_id: str, message_id: int, limit: int
     ) -> list[Message]:
-        return await self._page(
-            sql.MESSAGES_AFTER, conversation_id, (tenant, conversation_id, message_id, limit)
-        )
+        return await self._page(sql.MESSAGES_AFTER, tenant, conversation_id, message_id, limit)
 
     async def edits(self, tenant: str, conversation_id: str, message_id: int) -> list[Edit]:
         asked = {
@@ -127,13 +125,8 @@ class MessageReads:
             lambda database: [_decode_edit(body) for (body,) in database.execute(sql.EDITS, asked)]
         )
 
-    async def receipts(self, tenant: str, conversation_id: str) -> list[Member]:
-        asked = (tenant, conversation_id, limits.RECEIPT_MEMBERS)
-        return await self._read(
-            lambda database: rows.decode_members(
-                database.execute(sql.RECEIPTS, asked).fetchone()[0]
-            )
-        )
+    async def receipts(self, tenant: str, conversation_id: str) -> list[Receipt]:
+        return await self._read(lambda database: _receipts(database, tenant, conversation_id))
 
     async def expired(self, now: int, limit: int) -> list[tuple[str, str, int]]:
         return await self._read(
@@ -141,14 +134,18 @@ class MessageReads:
         )
 
     async def _page(
-        self, statement: str, conversation_id: str, asked: tuple[str, str, int, int]
+        self, statement: str, tenant: str, conversation_id: str, message_id: int, limit: int
     ) -> list[Message]:
+        asked = (tenant, conversation_id, message_id, limit)
         now = self._now_ms()
-        return await self._read(
-            lambda database: rows.messages(
-                conversation_id, database.execute(statement, asked).fetchall(), now
-            )
-        )
+
+        def job(database: Database) -> list[Message]:
+            found = database.execute(statement, asked).fetchall()
+            page = rows.messages(conversation_id, found, now)
+            add_status(page, _receipts(database, tenant, conversation_id))
+            return page
+
+        return await self._read(job)
 
 
 class PeopleReads:
@@ -227,6 +224,11 @@ class CatalogueReads:
             return row[0] if row else None
 
         return await self._read(job)
+
+
+def _receipts(database: Database, tenant: str, conversation_id: str) -> list[Receipt]:
+    asked = (tenant, conversation_id, limits.RECEIPT_MEMBERS)
+    return _decode_receipts(database.execute(sql.RECEIPTS, asked).fetchone()[0])
 
 
 def _unread(database: Database, tenant: str, user_id: str, now: int) -> Unread:

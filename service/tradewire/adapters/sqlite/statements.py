@@ -223,9 +223,10 @@ SELECT {_MEMBER} FROM members
 WHERE number = (SELECT number FROM conversations WHERE tenant = ? AND conversation_id = ?)
     AND user_id = ?
 """
-# All members, or none when they are more than the limit.
-RECEIPTS = f"""
-SELECT json_group_array(json({_MEMBER})) FROM members
+# Of all members, or none when they are more than the limit.
+RECEIPTS = """
+SELECT json_group_array(
+    json_array(user_id, last_read_id, max(last_read_id, last_delivered_id))) FROM members
 WHERE number = (
     SELECT number FROM conversations
     WHERE tenant = ? AND conversation_id = ? AND member_count <= ?)

@@ -4,7 +4,8 @@ import pytest
 
 from tradewire.domain import limits
 from tradewire.domain.errors import NotFound
-from tradewire.domain.ids import id_ms
+from tradewire.domain.ids import MAX_ID, id_ms
+from tradewire.domain.receipts import Receipt
 from tradewire.domain.writes import Moved
 from tradewire.testing.store_contract.shop import Shop
 
@@ -74,14 +75,16 @@ class MarkersContract:
 
     async def test_sending_marks_what_came_before_as_read(self, shop: Shop) -> None:
         conversation = await shop.direct()
-        await shop.send(conversation, "alice")
+        first = await shop.send(conversation, "alice")
         assert await shop.unread("bob") == {conversation: 1}
         own = await shop.send(conversation, "bob")
         assert await shop.unread("bob") == {}
         assert await shop.unread("alice") == {conversation: 1}
-        members = await shop.store.messages.receipts(shop.tenant, conversation)
-        bob = next(member for member in members if member.user_id == "bob")
-        assert bob.last_read_id == bob.last_delivered_id == own.message_id
+        receipts = await shop.store.messages.receipts(shop.tenant, conversation)
+        assert {receipt.user_id: receipt for receipt in receipts} == {
+            "alice": Receipt("alice", first.id, first.id),
+            "bob": Receipt("bob", own.id, own.id),
+        }
 
     async def test_unread_follows_every_turn_of_a_chat(self, shop: Shop) -> None:
         conversation = await shop.direct()
@@ -137,13 +140,36 @@ class MarkersContract:
         group = await shop.group("alice", "bob", "carol")
         message = await shop.send(group, "alice")
         await shop.receive(group, "carol")
-        members = await shop.store.messages.receipts(shop.tenant, group)
-        assert {member.user_id: member.last_delivered_id for member in members} == {
-            "alice": message.message_id,
-            "bob": "0",
-            "carol": message.message_id,
+        receipts = await shop.store.messages.receipts(shop.tenant, group)
+        assert {receipt.user_id: receipt for receipt in receipts} == {
+            "alice": Receipt("alice", message.id, message.id),
+            "bob": Receipt("bob", 0, 0),
+            "carol": Receipt("carol", 0, message.id),
         }
         assert await shop.store.messages.receipts(shop.tenant, "no-such") == []
+
+    async def test_pages_show_what_all_others_have_read_or_received(self, shop: Shop) -> None:
+        group = await shop.group("alice", "bob", "carol")
+        sent = [await shop.send(group, "alice") for _ in range(3)]
+        await shop.read(group, "bob", sent[1].id)
+        await shop.read(group, "carol", sent[0].id)
+        await shop.receive(group, "carol", sent[1].id)
+        reads = shop.store.messages
+
+        async def statuses(older: int) -> list[str]:
+            """Of all messages, `older` of them read backward."""
+            bound = sent[older].id if older < len(sent) else MAX_ID
+            page = await reads.before(shop.tenant, group, bound, 10)
+            page += await reads.after(shop.tenant, group, bound - 1, 10)
+            return [message.status for message in page]
+
+        for older in range(len(sent) + 1):
+            assert await statuses(older) == ["read", "delivered", "sent"]
+        sent.append(await shop.send(group, "carol"))
+        for older in range(len(sent) + 1):
+            assert await statuses(older) == ["read", "read", "sent", "sent"]
+        by_id = await reads.by_id(shop.tenant, [(group, message.id) for message in sent])
+        assert {message.status for message in by_id} == {"sent"}
 
     async def test_crowds_have_no_receipts(self, shop: Shop) -> None:
         crowd = [f"user{n}" for n in range(limits.RECEIPT_MEMBERS)]
