@@ -22,6 +22,9 @@ Over = Literal["websocket", "http"]
 Counts = dict[int, int]
 """A sparse histogram: microseconds, rounded to three digits, and how often they were seen."""
 
+NOT_BACK = "not back after the storm"
+"""What the errors of connections begin with that were cut and did not come back."""
+
 
 class Endpoint(msgspec.Struct, frozen=True):
     """Where a user connects; the path holds the token."""

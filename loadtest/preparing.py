@@ -14,7 +14,8 @@ from loadtest.session import PREPARED
 from loadtest.websocket import connect
 
 COMMANDS_PER_FRAME = 200
-REPLIES_SECONDS = 60.0
+REPLY_SECONDS = 60.0
+"""How long nothing may come: all replies to a frame may take longer."""
 MEMBERS_PER_COMMAND = 100
 CALLERS_AT_ONCE = 8
 MOST_PAGES = 100
@@ -42,10 +43,10 @@ async def ask(endpoint: Endpoint, commands: Sequence[Fields]) -> list[Any]:
         for part in parts(list(enumerate(commands)), COMMANDS_PER_FRAME):
             frame = [{**fields, "id": number} for number, fields in part]
             socket.send(command_frame("json", frame))
-            async with asyncio.timeout(REPLIES_SECONDS):
-                for _ in part:
+            for _ in part:
+                async with asyncio.timeout(REPLY_SECONDS):
                     reply = await replies.get()
-                    results[reply["id"]] = result_of(reply)
+                results[reply["id"]] = result_of(reply)
     finally:
         socket.close()
     return results
@@ -94,19 +95,40 @@ async def write(deployment: Deployment, sender: str, conversation_ids: Sequence[
     return sorted((result["message"]["message_id"] for result in results), key=int)
 
 
-async def write_to_all(deployment: Deployment, sender: str, users: Sequence[str]) -> None:
-    """A conversation with each of these users, and a message in it."""
-    commands = [{"type": "CreateConversation", "user_id": user} for user in users]
+async def open_chats(
+    deployment: Deployment, sender: str, users: Sequence[str], chats: int
+) -> list[str]:
+    """So many conversations with each of these users, each about a listing of theirs; the ids."""
+    commands = [
+        {
+            "type": "CreateConversation",
+            "listing_id": f"{sender}-listing{number}",
+            "seller_id": user,
+        }
+        for number in range(chats)
+        for user in users
+    ]
     made = await ask(deployment.endpoint(sender), commands)
-    await write(deployment, sender, [each["conversation"]["conversation_id"] for each in made])
+    return [each["conversation"]["conversation_id"] for each in made]
 
 
 async def fill_inboxes(
-    deployment: Deployment, users: Sequence[str], senders: Sequence[str]
+    deployment: Deployment, users: Sequence[str], senders: Sequence[str], chats: int
 ) -> None:
-    """Every one of these users has a chat with each of the senders afterwards."""
-    for some in parts(list(senders), CALLERS_AT_ONCE):
-        await asyncio.gather(*(write_to_all(deployment, sender, users) for sender in some))
+    """Every one of these users has so many chats afterwards, dealt out to the senders.
+
+    In each is a message of its sender. There must not be more senders than chats.
+    """
+    shares = [len(range(number, chats, len(senders))) for number in range(len(senders))]
+    # One connection makes one conversation at a time: the more of them, the greater the commits.
+    opened = await asyncio.gather(
+        *(
+            open_chats(deployment, sender, users, share)
+            for sender, share in zip(senders, shares, strict=True)
+        )
+    )
+    for some in parts(list(zip(senders, opened, strict=True)), CALLERS_AT_ONCE):
+        await asyncio.gather(*(write(deployment, sender, ids) for sender, ids in some))
 
 
 def pages(ids: Sequence[str], size: int, *, growing: bool = False) -> list[Page]:

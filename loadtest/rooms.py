@@ -23,6 +23,9 @@ from loadtest.scenario import (
     Seller,
 )
 
+MOST_PEERS = 400
+"""Users who write to those with many chats: past it each of them does so about several listings."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -158,12 +161,18 @@ async def history(scenario: History, place: Place) -> list[Room]:
 async def inbox(scenario: Inbox, place: Place) -> list[Room]:
     """Readers, to each of whom the same users have written."""
     readers = place.users("reader", scenario.connections)
-    await fill_inboxes(place.deployment, readers, place.users("peer", scenario.chats))
+    await fill(place, readers, scenario.chats)
     nowhere = Conversation("", [])
     return [
         Room([place.connection(reader, number, 0, scenario.chats)], [nowhere])
         for number, reader in enumerate(readers)
     ]
+
+
+async def fill(place: Place, users: list[str], chats: int) -> None:
+    """So many chats for each of these users, with peers who are the same for all."""
+    peers = place.users("peer", min(chats, MOST_PEERS))
+    await fill_inboxes(place.deployment, users, peers, chats)
 
 
 async def order_events(scenario: OrderEvents, place: Place) -> list[Room]:
@@ -188,8 +197,7 @@ async def marketplace_day(scenario: MarketplaceDay, place: Place) -> list[Room]:
     count = scenario.connections // 2
     rooms = await pair_rooms(place, count)
     users = [place.users("a", count), place.users("b", count)]
-    peers = place.users("peer", scenario.chats)
-    await fill_inboxes(place.deployment, [*users[0], *users[1]], peers)
+    await fill(place, [*users[0], *users[1]], scenario.chats)
     return [
         await furnished(scenario, place, room, sender)
         for room, sender in zip(rooms, users[0], strict=True)

@@ -9,7 +9,7 @@ from loadtest.controller import Outcome, exchange, hold
 from loadtest.deployment import Deployment
 from loadtest.figures import MOST_GENERATOR_CORE, MOST_LATENESS_P99_MS
 from loadtest.histogram import hdr, percentiles_ms
-from loadtest.plan import Idle, OpenLoop
+from loadtest.plan import NOT_BACK, Idle, OpenLoop
 from loadtest.planning import plans_of
 from loadtest.results import Second, Step, encoded
 from loadtest.rooms import Room, make_rooms
@@ -161,6 +161,9 @@ def worthless(outcome: Outcome, load: Load) -> list[str]:
         reasons.append(f"the generator used {core:.2f} of its core")
     if late is not None and late > MOST_LATENESS_P99_MS:
         reasons.append(f"the generator was late: p99 {late:.1f} ms")
+    away = sum(times for name, times in outcome.errors.items() if name.startswith(NOT_BACK))
+    if away:
+        reasons.append(f"{away:,} connections did not come back")
     if not outcome.operations and not isinstance(load, Idle):
         reasons.append("nothing was done")
     return reasons

@@ -1,16 +1,17 @@
 """One WebSocket of the generator: sends, asks, and checks what it gets."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from loadtest import commands
 from loadtest.commands import Check, Command
 from loadtest.flow import Flow
 from loadtest.messages import DECODERS, Message, ServerFrame, command_frame, frame_encoder
-from loadtest.plan import Connection, Conversation, Endpoint, Kind, Plan
+from loadtest.plan import NOT_BACK, Connection, Conversation, Endpoint, Kind, Plan
 from loadtest.tally import Tally
 from loadtest.websocket import HANDSHAKE_SECONDS, WebSocket, WebSocketError, connect
 
@@ -18,7 +19,11 @@ RESUMING_SECONDS = 10.0
 """How long after a reconnect the server may repeat itself: a cell tells twice what was missed, the
 second time when all its nodes can know of the connection.
 """
-RECONNECT_PAUSE_SECONDS = 1.0
+BACK_SECONDS = 30.0
+"""How long a connection that was cut may take to come back and resume, with all its tries."""
+RECONNECT_PAUSE_SECONDS = 0.5
+"""The greatest pause after the first try; it doubles with each."""
+NO_ANSWER = "no answer"
 PREPARED = "prepared"
 """The session that the keys of messages begin with which were there before."""
 
@@ -72,8 +77,9 @@ class Session:
         self._heard = 0
         self._cursor = 0
         self._resuming_until = 0.0
-        self._welcomed = asyncio.Event()
-        self._resumed = asyncio.Event()
+        self._last_failure = NO_ANSWER
+        self._welcomed: asyncio.Future[None]
+        self._resumed: asyncio.Future[None]
         self._socket: WebSocket
 
     @property
@@ -82,12 +88,14 @@ class Session:
         return self._socket.closed.done()
 
     async def open(self, query: str = "") -> None:
-        """Connect and wait for the ``Welcome``; raises as `connect` does, or `TimeoutError`."""
+        """Connect and wait for the ``Welcome``; raises as `connect` does."""
         at: Endpoint = self._connection.endpoint
-        self._welcomed.clear()
+        loop = asyncio.get_running_loop()
+        self._welcomed, self._resumed = loop.create_future(), loop.create_future()
         subprotocol = f"chat.v1.{self._plan.protocol}"
         self._socket = await connect(at.host, at.port, at.path + query, subprotocol, self._receive)
-        await asyncio.wait_for(self._welcomed.wait(), HANDSHAKE_SECONDS)
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            await self._came(self._welcomed)
 
     def perform(self, kind: Kind, dues: Sequence[float]) -> None:
         """See `Actor`."""
@@ -102,19 +110,23 @@ class Session:
                 self._ask(kind, due)
 
     async def reconnect(self) -> None:
-        """Lose the connection, come back and resume, within 30 s."""
+        """Lose the connection, come back and resume, within 30 s.
+
+        Not to come back is an error, to be welcome and then not brought up to date a fault.
+        """
         cut_at = perf_counter()
         self._socket.cut()
-        self._resuming_until = cut_at + HANDSHAKE_SECONDS
+        self._resuming_until = cut_at + BACK_SECONDS
+        # Its descriptor is free then: a storm must not need two for each connection.
+        await self._socket.closed
         try:
-            async with asyncio.timeout(HANDSHAKE_SECONDS):
-                await self._come_back()
-                self._tally.took("welcome", cut_at, perf_counter())
-                await self._resumed.wait()
+            async with asyncio.timeout(BACK_SECONDS):
+                welcomed_at = await self._come_back()
         except TimeoutError:
-            self._tally.faults["never resumed"] += 1
+            self._give_up()
             return
         now = perf_counter()
+        self._tally.took("welcome", cut_at, welcomed_at)
         self._resuming_until = now + RESUMING_SECONDS
         self._tally.in_flight += 1
         self._tally.done("resume", cut_at, now)
@@ -125,16 +137,36 @@ class Session:
             self._tally.error(self._socket.closed.result())
         self._socket.close()
 
-    async def _come_back(self) -> None:
-        """Connect again, however often it takes."""
-        self._resumed.clear()
-        while True:
+    async def _come_back(self) -> float:
+        """Connect again and resume, however many tries it takes; when it was welcome."""
+        for attempt in itertools.count():
             try:
                 await self.open(f"&since={max(self._cursor, self._heard)}")
-                return
+                welcomed_at = perf_counter()
+                await self._came(self._resumed)
+                break
             except (WebSocketError, OSError) as error:
-                self._tally.error(f"reconnect: {error}")
-                await asyncio.sleep(random.uniform(0, RECONNECT_PAUSE_SECONDS))
+                self._last_failure = str(error) or NO_ANSWER
+                self._tally.error(f"reconnect: {self._last_failure}")
+                self._socket.cut()
+            pause = min(RECONNECT_PAUSE_SECONDS * 2**attempt, BACK_SECONDS)
+            await asyncio.sleep(random.uniform(0, pause))
+        return welcomed_at
+
+    async def _came(self, event: asyncio.Future[None]) -> None:
+        """Wait for it; raises `WebSocketError` when the connection is lost before."""
+        either: list[asyncio.Future[Any]] = [event, self._socket.closed]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not event.done():
+            raise WebSocketError(self._socket.closed.result())
+
+    def _give_up(self) -> None:
+        """Give up coming back, and tell why."""
+        if self._welcomed.done() and not self.gone:
+            self._tally.faults["never resumed"] += 1
+        else:
+            self._tally.error(f"{NOT_BACK}: {self._last_failure}")
+            self._socket.cut()
 
     def _send(self, dues: Sequence[float]) -> None:
         assert self.flow is not None
@@ -248,10 +280,11 @@ class Session:
             conversation_id = self.flow.conversation_id
             self._encode = frame_encoder(self._plan.protocol, conversation_id, session_id)
         self._cursor = max(self._cursor, int(frame.cursor))
-        self._welcomed.set()
+        self._welcomed.set_result(None)
 
     def _synchronized(self, frame: ServerFrame) -> None:
         if frame.truncated:
             self._tally.error("resume: truncated")
         self._cursor = max(self._cursor, int(frame.cursor))
-        self._resumed.set()
+        if not self._resumed.done():
+            self._resumed.set_result(None)

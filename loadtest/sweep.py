@@ -74,6 +74,8 @@ def sweep(
     """
     if urls:
         raise click.UsageError("--url: each value needs a server of its own: use --self")
+    if out is not None and out == plot_of(out):
+        raise click.UsageError(f"--out {out}: the plot goes there: name a file for the results")
     setting, values, others = swept(settings_of(settings))
     console = wide_console(FILE_WIDTH)
 
@@ -165,10 +167,15 @@ def verdicts(sweep: Sweep, value: str) -> str:
     return ", ".join(f"{times} x {word}" for word, times in found.items())
 
 
+def plot_of(path: Path) -> Path:
+    """Where the plot of the results in a file goes."""
+    return path.with_suffix(".svg")
+
+
 def plotted(sweep: Sweep, path: Path) -> Path:
     """Put the plot beside the results; where it is."""
     from loadtest import plots  # noqa: PLC0415  # it takes a second to load
 
-    place = path.with_suffix(".svg")
+    place = plot_of(path)
     place.write_text(plots.by_value(sweep), encoding="utf-8")
     return place

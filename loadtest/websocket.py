@@ -180,5 +180,9 @@ async def connect(
         _, socket = await asyncio.get_running_loop().create_connection(
             lambda: WebSocket(request.encode(), accept, receive), host, port
         )
-        await socket.opened
+        try:
+            await socket.opened
+        except asyncio.CancelledError:
+            socket.cut()
+            raise
     return socket

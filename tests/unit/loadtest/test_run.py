@@ -1,6 +1,8 @@
 """Scenarios, carried out small on a node that is started here."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,10 @@ from loadtest.results import Result, Step, decoded, load
 from loadtest.servers import Tradewire, running
 
 SECRET = "a secret of this test and of nobody else"
+FEW_FILES = (
+    "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300));"
+    "from loadtest.__main__ import main; main()"
+)
 COMMON = "name = 'small'\ndescription = 'Small.'\nseconds = 0.4\nwarm_up = 0.2\n"
 
 
@@ -105,6 +111,16 @@ def test_all_come_back_after_a_storm(url: str, tmp_path: Path) -> None:
     assert step.done["resume"] == count(step, "resume") == count(step, "welcome") == 6
     assert count(step, "delivered") == 3 * count(step, "send") > 0
     assert step.figures["s until the last had resumed"] > 0
+
+
+def test_a_storm_needs_one_descriptor_for_each_connection(url: str, tmp_path: Path) -> None:
+    scenario, out = tmp_path / "small.toml", tmp_path / "result.json"
+    scenario.write_text(COMMON + "kind = 'reconnect-storm'\nconnections = 200\nrate = 50\n")
+    words = ("run", str(scenario), "--out", str(out), "--url", url, "--processes", "1")
+    subprocess.run([sys.executable, "-c", FEW_FILES, *words], check=False, timeout=60)
+    [step] = load(out).steps
+    assert (step.faults, step.errors) == ({}, {})
+    assert count(step, "resume") == 200
 
 
 def test_a_day_of_the_marketplace_has_everything(url: str, tmp_path: Path) -> None:

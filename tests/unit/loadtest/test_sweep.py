@@ -165,6 +165,7 @@ def test_a_sweep_beside_results_is_listed_as_one_and_is_no_result(tmp_path: Path
         (["--set", "WORKERS"], "must be KEY=VALUE"),
         (["--set", "COLOUR=red,blue"], "COLOUR: there is no such setting"),
         (["--set", "WORKERS=1,2", "--url", "http://127.0.0.1:1"], "--url: each value needs"),
+        (["--set", "WORKERS=1,2", "--out", "x.svg"], "--out x.svg: the plot goes there"),
         (["--set", "WORKERS=1,2", "--nodes", "2"], "--nodes: only of --self cluster"),
         (["--set", "WORKERS=1,2", "--closed", "2", "--rate", "5"], "`rate` or `in_flight`"),
         (["--set", "WORKERS=1,2", "--closed", "2", "--search"], "`rate`: a search needs one"),

@@ -1,13 +1,17 @@
 """What a result amounts to, and how it is told."""
 
 import io
+from collections import Counter
 
 import pytest
 from rich.console import Console
 
+from loadtest.controller import Outcome
 from loadtest.histogram import hdr
 from loadtest.live import line_of, panel
+from loadtest.plan import NOT_BACK, OpenLoop
 from loadtest.results import Machine, Result, Second, Step, Usage, encoded
+from loadtest.running import step_of
 from loadtest.summary import show
 
 
@@ -113,3 +117,10 @@ def test_a_second_is_shown_as_it_was() -> None:
     for text in (line_of(second), output.getvalue()):
         for figure in ("1,234/s", "56", "1.0 ms", "0.75"):
             assert figure in text
+
+
+def test_a_storm_after_which_some_are_not_back_proves_nothing() -> None:
+    errors = Counter({f"{NOT_BACK}: refused": 2, f"{NOT_BACK}: no answer": 1, "reconnect: late": 5})
+    outcome = Outcome("delivered", generators=1, done=Counter(send=1), errors=errors)
+    found = step_of(outcome, OpenLoop(rate=1.0, seconds=1.0, seed=1))
+    assert found.invalid == ["3 connections did not come back"]
