@@ -72,10 +72,10 @@ class SqliteJournal:
         self._queue.put((unit, done))
 
     async def events(self, after: int, limit: int) -> list[DomainEvent]:
-        return await self._readers.read(lambda database: _events(database, after, limit))
+        return await self._readers.read_apart(lambda database: _events(database, after, limit))
 
     async def newest_id(self) -> int:
-        return await self._readers.read(_newest_id)
+        return await self._readers.read_apart(_newest_id)
 
     def take_turn(self, turn: Callable[[sqlite3.Connection], T]) -> "Future[T]":
         """Have the writer run this between two groups; from any thread."""

@@ -1,4 +1,4 @@
-"""The reading ports: each call is a job for a reader's thread."""
+"""The reading ports: each call is a job for the readers."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +33,7 @@ class ConversationReads:
 
     def __init__(self, readers: Readers, now_ms: Callable[[], int]) -> None:
         self._read = readers.read
+        self._read_apart = readers.read_apart
         self._now_ms = now_ms
 
     async def access(self, tenant: str, conversation_id: str) -> Access | None:
@@ -56,10 +57,10 @@ class ConversationReads:
         return await self._read(job)
 
     async def inbox(self, tenant: str, user_id: str, query: InboxQuery) -> InboxPage:
-        return await self._read(lambda database: read_page(database, tenant, user_id, query))
+        return await self._read_apart(lambda database: read_page(database, tenant, user_id, query))
 
     async def unread(self, tenant: str, user_id: str, now: int) -> Unread:
-        return await self._read(lambda database: _unread(database, tenant, user_id, now))
+        return await self._read_apart(lambda database: _unread(database, tenant, user_id, now))
 
     async def members(
         self, tenant: str, conversation_id: str, after: str, limit: int
@@ -86,7 +87,7 @@ class ConversationReads:
 
     async def missed(self, tenant: str, user_id: str, after: int, limit: int) -> Missed:
         now = self._now_ms()
-        return await self._read(
+        return await self._read_apart(
             lambda database: read_missed(database, tenant, user_id, after, limit, now)
         )
 

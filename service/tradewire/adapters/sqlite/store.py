@@ -88,7 +88,7 @@ class SqliteStore:
         await asyncio.to_thread(self._maintenance.maintain)
 
     def trace(self, on_statement: Callable[[str], None] | None) -> None:
-        """Call this, from a reader's thread, with every statement of a read; None ends it."""
+        """Call this, from whatever thread reads, with every statement of a read; None ends it."""
         self._readers.trace(on_statement)
 
     def _committed(self, units: int, seconds: float) -> None:
