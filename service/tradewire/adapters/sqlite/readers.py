@@ -41,7 +41,7 @@ class Readers:
     """Runs reads; each sees all that was committed before it began.
 
     The usual one is short and runs on the loop: to hand it to a thread and back costs twice what it
-    takes itself, for threads share the interpreter's lock (docs/decisions/0006). Reads that wait
+    takes itself, for threads share the interpreter's lock (docs/decisions/0011). Reads that wait
     for the disk there hold up the loop once a second at most.
     """
 
