@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -113,13 +114,18 @@ async def open_chats(
 
 
 async def fill_inboxes(
-    deployment: Deployment, users: Sequence[str], senders: Sequence[str], chats: int
+    deployment: Deployment,
+    users: Sequence[str],
+    senders: Sequence[str],
+    chats: int,
+    unread: int,
 ) -> None:
     """Every one of these users has so many chats afterwards, dealt out to the senders.
 
-    In each is a message of its sender. There must not be more senders than chats.
+    In each is one message: in the unread ones, which are the latest, it is of the sender, in the
+    others of the user. There must not be more senders than chats, nor more unread ones.
     """
-    shares = [len(range(number, chats, len(senders))) for number in range(len(senders))]
+    shares = dealt(chats, len(senders))
     # One connection makes one conversation at a time: the more of them, the greater the commits.
     opened = await asyncio.gather(
         *(
@@ -127,8 +133,18 @@ async def fill_inboxes(
             for sender, share in zip(senders, shares, strict=True)
         )
     )
-    for some in parts(list(zip(senders, opened, strict=True)), CALLERS_AT_ONCE):
-        await asyncio.gather(*(write(deployment, sender, ids) for sender, ids in some))
+    heads = [share * len(users) for share in dealt(unread, len(senders))]
+    answered = [ids[head:] for ids, head in zip(opened, heads, strict=True)]
+    own = [list(chain(*(ids[at :: len(users)] for ids in answered))) for at in range(len(users))]
+    others = [ids[:head] for ids, head in zip(opened, heads, strict=True)]
+    for writers, rooms in ((users, own), (senders, others)):
+        for some in parts(list(zip(writers, rooms, strict=True)), CALLERS_AT_ONCE):
+            await asyncio.gather(*(write(deployment, writer, ids) for writer, ids in some))
+
+
+def dealt(count: int, hands: int) -> list[int]:
+    """How many of so many each of the hands gets, dealt out in turn."""
+    return [len(range(hand, count, hands)) for hand in range(hands)]
 
 
 def pages(ids: Sequence[str], size: int, *, growing: bool = False) -> list[Page]:

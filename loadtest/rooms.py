@@ -159,9 +159,10 @@ async def history(scenario: History, place: Place) -> list[Room]:
 
 
 async def inbox(scenario: Inbox, place: Place) -> list[Room]:
-    """Readers, to each of whom the same users have written."""
+    """Readers, who have chats with the same users."""
     readers = place.users("reader", scenario.connections)
-    await fill(place, readers, scenario.chats)
+    unread = scenario.chats if scenario.unread is None else scenario.unread
+    await fill(place, readers, scenario.chats, unread)
     nowhere = Conversation("", [])
     return [
         Room([place.connection(reader, number, 0, scenario.chats)], [nowhere])
@@ -169,10 +170,12 @@ async def inbox(scenario: Inbox, place: Place) -> list[Room]:
     ]
 
 
-async def fill(place: Place, users: list[str], chats: int) -> None:
-    """So many chats for each of these users, with peers who are the same for all."""
+async def fill(place: Place, users: list[str], chats: int, unread: int) -> None:
+    """So many chats, and unread ones among them, for each of these users, with peers who are the
+    same for all.
+    """
     peers = place.users("peer", min(chats, MOST_PEERS))
-    await fill_inboxes(place.deployment, users, peers, chats)
+    await fill_inboxes(place.deployment, users, peers, chats, unread)
 
 
 async def order_events(scenario: OrderEvents, place: Place) -> list[Room]:
@@ -197,7 +200,7 @@ async def marketplace_day(scenario: MarketplaceDay, place: Place) -> list[Room]:
     count = scenario.connections // 2
     rooms = await pair_rooms(place, count)
     users = [place.users("a", count), place.users("b", count)]
-    await fill(place, [*users[0], *users[1]], scenario.chats)
+    await fill(place, [*users[0], *users[1]], scenario.chats, unread=scenario.chats)
     return [
         await furnished(scenario, place, room, sender)
         for room, sender in zip(rooms, users[0], strict=True)

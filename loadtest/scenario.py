@@ -173,13 +173,25 @@ class History(Scenario, frozen=True, kw_only=True, tag="history"):
 
 
 class Inbox(Scenario, frozen=True, kw_only=True, tag="inbox"):
-    """The first inbox page of users who have so many chats each."""
+    """The first inbox page of users who have so many chats each.
+
+    Attributes:
+        unread: in so many of the chats, the latest, the other side wrote last, in the rest the user
+            did; None: in all.
+    """
 
     chats: Count
+    unread: Annotated[int, Meta(ge=0)] | None = None
     page: Annotated[int, Meta(ge=1, le=100)] = 20
 
     chief: ClassVar[str] = "inbox"
     receives: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when more chats are unread than there are."""
+        super().__post_init__()
+        if self.unread is not None and self.unread > self.chats:
+            raise ValueError("`unread` must not be above `chats`")
 
     def reading(self) -> dict[str, Any]:
         """The page."""

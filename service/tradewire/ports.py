@@ -69,15 +69,10 @@ class InboxPage(Struct, frozen=True):
 
 
 class Unread(Struct, frozen=True):
-    """Unread messages by conversation, those with none left out, and whether a count stopped.
-
-    Attributes:
-        quiet: ids of the counted conversations that are archived or muted.
-    """
+    """Unread messages by conversation, those with none left out, and whether a count stopped."""
 
     by_conversation: dict[str, int]
     capped: bool
-    quiet: frozenset[str]
 
 
 class MissedChange(Struct, frozen=True):
@@ -198,6 +193,12 @@ class Conversations(Protocol):
     async def unread(self, tenant: str, user_id: str, now: int) -> Unread:
         """Messages by others after the read marker, deleted ones left out, counted to
         limits.UNREAD_PER_CONVERSATION each in the limits.UNREAD_CONVERSATIONS newest.
+        """
+
+    async def unread_total(self, tenant: str, user_id: str, now: int) -> int:
+        """The sum of such counts over the conversations that are neither archived nor muted, the
+        limits.UNREAD_CONVERSATIONS newest of them with unread messages. An adapter may leave out
+        those that are not among as many newest ones of all with unread messages.
         """
 
     async def members(

@@ -19,7 +19,17 @@ from tradewire.testing.store_contract import Shop
 MANY, FEW = 100_000, 100
 NOW = ManualClock()()
 READS = (
-    *("TRACK", "ACCESS", "NUMBER", "VIEWS", "MEMBERS", "MEMBER", "RECEIPTS", "UNREAD"),
+    *(
+        "TRACK",
+        "ACCESS",
+        "NUMBER",
+        "VIEWS",
+        "MEMBERS",
+        "MEMBER",
+        "RECEIPTS",
+        "UNREAD",
+        "UNREAD_TOTAL",
+    ),
     *("MESSAGES", "MESSAGES_BEFORE", "MESSAGES_AFTER", "EDITS", "EXPIRED", "FIND_KEY"),
     *("EVENTS", "NEWEST_ID", "SHOWING_PRODUCT", "PRODUCTS", "ORDERS", "BLOCKED_BY"),
     *("BLOCK_RELATIONS", "LAST_SEEN", "MISSED_OWN", "COUNT_MARKED", "UNHIDE", "TOUCH"),
@@ -100,6 +110,15 @@ async def test_unread_counts_just_the_newest(shop: Shop) -> None:
     newest = range(MANY, MANY - UNREAD_CONVERSATIONS, -1)
     assert set(found.by_conversation) == {conversation_id(number) for number in newest}
     assert len(statements) <= 4
+
+
+async def test_the_total_is_one_statement(shop: Shop) -> None:
+    statements: list[str] = []
+    shop.store.trace(statements.append)  # type: ignore[attr-defined]
+    total = await shop.unread_total("seller")
+    shop.store.trace(None)  # type: ignore[attr-defined]
+    assert total == UNREAD_CONVERSATIONS
+    assert len(statements) <= 3
 
 
 async def test_resume_from_the_beginning_tells_the_oldest(shop: Shop) -> None:

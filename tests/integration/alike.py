@@ -92,6 +92,7 @@ def inboxes() -> Iterator[tuple[Ask, object]]:
         yield partial(_inbox, user, query), (user, query)
     for user in USERS:
         yield partial(_unread, user), ("unread", user)
+        yield partial(_unread_total, user), ("unread_total", user)
 
 
 async def _inbox(user: str, query: dict[str, Any], shop: Shop) -> object:
@@ -100,6 +101,10 @@ async def _inbox(user: str, query: dict[str, Any], shop: Shop) -> object:
 
 async def _unread(user: str, shop: Shop) -> object:
     return await shop.store.conversations.unread(shop.tenant, user, shop.time())
+
+
+async def _unread_total(user: str, shop: Shop) -> object:
+    return await shop.unread_total(user)
 
 
 def resumes(ids: Sequence[int]) -> Iterator[tuple[Ask, object]]:

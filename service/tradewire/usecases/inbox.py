@@ -20,7 +20,7 @@ from tradewire.domain.ids import parse_timestamp, timestamp
 from tradewire.domain.results import ConversationResult, ConversationsResult, UnreadResult
 from tradewire.domain.types import Conversation
 from tradewire.domain.writes import OwnSettings, SetOwnSettings
-from tradewire.ports import Access, InboxQuery
+from tradewire.ports import Access, InboxPage, InboxQuery
 from tradewire.usecases.context import Context
 from tradewire.usecases.views import Views
 
@@ -43,33 +43,16 @@ class Inbox:
     async def page(self, caller: Caller, command: GetUserConversations) -> ConversationsResult:
         """GetUserConversations."""
         now = self._context.clock.now_ms()
-        query = InboxQuery(
-            limit=command.limit,
-            now=now,
-            archived=_ARCHIVED[command.archived],
-            muted=command.muted,
-            status=command.status,
-            listing_id=command.listing_id,
-            unread=command.unread,
-            sort=command.sort,
-            descending=command.order == "desc",
-            cursor=command.cursor,
-        )
+        page = await self._read_page(caller, command, now)
         reads = self._context.store.conversations
-        page = await reads.inbox(caller.tenant, caller.user_id, query)
-        await self._views.finish_conversations(caller.tenant, page.conversations)
-        unread = await reads.unread(caller.tenant, caller.user_id, now)
-        total = sum(
-            count
-            for conversation_id, count in unread.by_conversation.items()
-            if conversation_id not in unread.quiet
-        )
+        total = await reads.unread_total(caller.tenant, caller.user_id, now)
         return ConversationsResult(page.conversations, page.cursor, total)
 
     async def first_page(self, caller: Caller, limit: int) -> list[Conversation]:
         """The conversations that a client asked for with its connection."""
         command = GetUserConversations(limit=min(limit, limits.INBOX_PAGE_MAX))
-        return (await self.page(caller, command)).conversations
+        page = await self._read_page(caller, command, self._context.clock.now_ms())
+        return page.conversations
 
     async def unread(self, caller: Caller, _: GetUnreadCount) -> UnreadResult:
         """GetUnreadCount: all conversations, archived and muted ones too."""
@@ -89,6 +72,25 @@ class Inbox:
     async def mute(self, caller: Caller, command: MuteConversation) -> ConversationResult:
         """MuteConversation: a time that has passed unmutes, like null."""
         return await self._set(caller, command.conversation_id, muted_until=_time(command.until))
+
+    async def _read_page(
+        self, caller: Caller, command: GetUserConversations, now: int
+    ) -> InboxPage:
+        query = InboxQuery(
+            limit=command.limit,
+            now=now,
+            archived=_ARCHIVED[command.archived],
+            muted=command.muted,
+            status=command.status,
+            listing_id=command.listing_id,
+            unread=command.unread,
+            sort=command.sort,
+            descending=command.order == "desc",
+            cursor=command.cursor,
+        )
+        page = await self._context.store.conversations.inbox(caller.tenant, caller.user_id, query)
+        await self._views.finish_conversations(caller.tenant, page.conversations)
+        return page
 
     async def _set(
         self,

@@ -95,6 +95,8 @@ BAD: list[tuple[str, str, object]] = [
     ("history", "page", 201),
     ("history", "over", "carrier pigeon"),
     ("inbox", "chats", 0),
+    ("inbox", "unread", -1),
+    ("inbox", "unread", 1_000_000),
     ("inbox", "page", 101),
     ("order-events", "buyers", 0),
     ("order-events", "chat_rate", 0),

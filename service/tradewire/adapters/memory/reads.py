@@ -65,20 +65,21 @@ class ConversationReads:
         return InboxPage([_view(room, user_id, query.now) for _, room in page], cursor)
 
     async def unread(self, tenant: str, user_id: str, now: int) -> Unread:
-        counts: dict[str, int] = {}
-        quiet: set[str] = set()
-        rooms = sorted(
-            _rooms_of(self._find(tenant), user_id), key=lambda pair: pair[0].newest, reverse=True
+        counted = [
+            (room.conversation.conversation_id, count)
+            for room, _, count in _unread_rooms(self._find(tenant), user_id, now)
+        ]
+        kept = dict(counted[: limits.UNREAD_CONVERSATIONS])
+        capped = len(kept) < len(counted) or limits.UNREAD_PER_CONVERSATION in kept.values()
+        return Unread(kept, capped)
+
+    async def unread_total(self, tenant: str, user_id: str, now: int) -> int:
+        counts = (
+            count
+            for _, seat, count in _unread_rooms(self._find(tenant), user_id, now)
+            if not seat.archived and (seat.muted_until or 0) <= now
         )
-        for room, seat in rooms:
-            count = _unread(room, user_id, now)
-            if count and not seat.hidden:
-                counts[room.conversation.conversation_id] = count
-                if seat.archived or (seat.muted_until or 0) > now:
-                    quiet.add(room.conversation.conversation_id)
-        kept = dict(islice(counts.items(), limits.UNREAD_CONVERSATIONS))
-        capped = len(kept) < len(counts) or limits.UNREAD_PER_CONVERSATION in kept.values()
-        return Unread(kept, capped, frozenset(quiet))
+        return sum(islice(counts, limits.UNREAD_CONVERSATIONS))
 
     async def members(
         self, tenant: str, conversation_id: str, after: str, limit: int
@@ -253,6 +254,15 @@ def _rooms_of(state: Tenant, user_id: str) -> Iterator[tuple[Room, Seat]]:
         seat = room.seats.get(user_id)
         if seat is not None:
             yield room, seat
+
+
+def _unread_rooms(state: Tenant, user_id: str, now: int) -> Iterator[tuple[Room, Seat, int]]:
+    """Those with unread messages, and how many, the newest first."""
+    rooms = sorted(_rooms_of(state, user_id), key=lambda pair: pair[0].newest, reverse=True)
+    for room, seat in rooms:
+        count = 0 if seat.hidden else _unread(room, user_id, now)
+        if count:
+            yield room, seat, count
 
 
 def _view(room: Room, user_id: str, now: int) -> Conversation:

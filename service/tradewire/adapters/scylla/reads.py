@@ -55,6 +55,9 @@ class ConversationReads:
     async def unread(self, tenant: str, user_id: str, now: int) -> Unread:
         return await self._unread.read(tenant, user_id, now)
 
+    async def unread_total(self, tenant: str, user_id: str, now: int) -> int:
+        return await self._unread.total(tenant, user_id, now)
+
     async def members(
         self, tenant: str, conversation_id: str, after: str, limit: int
     ) -> list[Member]:

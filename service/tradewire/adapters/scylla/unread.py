@@ -6,6 +6,7 @@ mark are counted again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -134,6 +135,10 @@ class UnreadReads:
         """See ports.Conversations.unread."""
         return await _Count(self._engine, self._rooms, self, tenant, user_id, now).read()
 
+    async def total(self, tenant: str, user_id: str, now: int) -> int:
+        """See ports.Conversations.unread_total."""
+        return await _Count(self._engine, self._rooms, self, tenant, user_id, now).total()
+
 
 class _Count:
     """One count of all unread messages of a user."""
@@ -155,7 +160,26 @@ class _Count:
         self._seats: dict[str, Seat] = {}
 
     async def read(self) -> Unread:
-        """Count what may have changed since the mark; the rest is as it was."""
+        """The counts of conversations, the newest of them."""
+        shown, capped = await self._count()
+        counts = dict(islice(shown.items(), UNREAD_CONVERSATIONS))
+        stopped = len(shown) > len(counts) or UNREAD_PER_CONVERSATION in counts.values()
+        return Unread(counts, capped or stopped)
+
+    async def total(self) -> int:
+        """The sum of those that are neither archived nor muted."""
+        shown, _ = await self._count()
+        counts = (count for each, count in shown.items() if not self._is_quiet(self._seats[each]))
+        return sum(islice(counts, UNREAD_CONVERSATIONS))
+
+    def _is_quiet(self, seat: Seat) -> bool:
+        return seat.archived or seat.muted_until > self._now
+
+    async def _count(self) -> tuple[dict[str, int], bool]:
+        """Count what may have changed since the mark; the rest is as it was.
+
+        The counts in the order in which they are told, and whether some may be missing.
+        """
         mark, crowds = await both(self._mark(), self._engine.rows("CROWDS", *self._user))
         seen = await self._seen(mark)
         known = {} if seen.whole else mark.tallies
@@ -167,17 +191,12 @@ class _Count:
         tallies = self._newest_first({**kept, **fresh})
         capped = not seen.complete or len(fresh) < len(moved) or (mark.capped and not seen.whole)
         await self._put_mark(seen, tallies, capped)
-        return self._result(tallies, capped)
-
-    def _result(self, tallies: Mapping[str, Tally], capped: bool) -> Unread:
-        shown = [each for each in tallies if not is_hidden(self._seats[each], tallies[each].newest)]
-        counts = {each: tallies[each].unread for each in shown[:UNREAD_CONVERSATIONS]}
-        quiet = frozenset(each for each in counts if self._is_quiet(self._seats[each]))
-        stopped = len(shown) > len(counts) or UNREAD_PER_CONVERSATION in counts.values()
-        return Unread(counts, capped or stopped, quiet)
-
-    def _is_quiet(self, seat: Seat) -> bool:
-        return seat.archived or seat.muted_until > self._now
+        shown = {
+            each: tally.unread
+            for each, tally in tallies.items()
+            if not is_hidden(self._seats[each], tally.newest)
+        }
+        return shown, capped
 
     # --- what is to be counted --------------------------------------------------------------------
 

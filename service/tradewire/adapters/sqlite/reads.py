@@ -62,6 +62,15 @@ class ConversationReads:
     async def unread(self, tenant: str, user_id: str, now: int) -> Unread:
         return await self._read_apart(lambda database: _unread(database, tenant, user_id, now))
 
+    async def unread_total(self, tenant: str, user_id: str, now: int) -> int:
+        asked = {"tenant": tenant, "user_id": user_id, "now": now}
+
+        def job(database: Database) -> int:
+            total: int = database.execute(sql.UNREAD_TOTAL, asked).fetchone()[0]
+            return total
+
+        return await self._read_apart(job)
+
     async def members(
         self, tenant: str, conversation_id: str, after: str, limit: int
     ) -> list[Member]:
@@ -239,12 +248,11 @@ def _unread(database: Database, tenant: str, user_id: str, now: int) -> Unread:
         for archived in (False, True)
         for row in _with_unread(database.execute(sql.UNREAD, {**asked, "archived": archived}))
     ]
-    found.sort(key=lambda row: row[3], reverse=True)
+    found.sort(key=lambda row: row[1], reverse=True)
     kept = found[: limits.UNREAD_CONVERSATIONS]
-    counts = {conversation_id: count for conversation_id, *_, count in kept}
-    quiet = frozenset(row[0] for row in kept if row[1] or (row[2] or 0) > now)
+    counts = {conversation_id: count for conversation_id, _, count in kept}
     capped = len(kept) < len(found) or limits.UNREAD_PER_CONVERSATION in counts.values()
-    return Unread(counts, capped, quiet)
+    return Unread(counts, capped)
 
 
 def _with_unread(found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

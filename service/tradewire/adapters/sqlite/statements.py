@@ -10,7 +10,12 @@ from functools import cache
 
 from tradewire.adapters.sqlite.tracked import SLOT_MASK
 from tradewire.domain.ids import MAX_ID
-from tradewire.domain.limits import MEMBERS_SHOWN, RECEIPT_MEMBERS, UNREAD_PER_CONVERSATION
+from tradewire.domain.limits import (
+    MEMBERS_SHOWN,
+    RECEIPT_MEMBERS,
+    UNREAD_CONVERSATIONS,
+    UNREAD_PER_CONVERSATION,
+)
 
 
 def insert_rows(insert: str, columns: int, rows: int) -> str:
@@ -193,13 +198,16 @@ FROM conversations c WHERE tenant = ? AND conversation_id = ?
 """
 NUMBER = "SELECT number FROM conversations WHERE tenant = ? AND conversation_id = ?"
 
+# Messages that are unread for the member `m`, and how many of them are told.
+_UNREAD = """
+    SELECT 1 FROM messages WHERE number = m.number AND message_id > m.last_read_id
+        AND sender_id <> m.user_id AND (gone_at IS NULL OR gone_at > :now)
+"""
+_UNREAD_COUNT = f"(SELECT count(*) FROM ({_UNREAD} LIMIT {UNREAD_PER_CONVERSATION}))"
+
 # Whole conversations as one user sees them: the settings are NULL for one who is no member.
 VIEWS = f"""
-SELECT c.number, c.body, c.member_count, m.archived, m.pinned, m.muted_until,
-    (SELECT count(*) FROM (
-        SELECT 1 FROM messages WHERE number = m.number AND message_id > m.last_read_id
-            AND sender_id <> m.user_id AND (gone_at IS NULL OR gone_at > :now)
-        LIMIT {UNREAD_PER_CONVERSATION})),
+SELECT c.number, c.body, c.member_count, m.archived, m.pinned, m.muted_until, {_UNREAD_COUNT},
     l.message_id, l.body,
     (SELECT json_group_array(json(member)) FROM (
         SELECT {_MEMBER} AS member FROM members WHERE number = c.number
@@ -232,8 +240,6 @@ WHERE number = (
     WHERE tenant = ? AND conversation_id = ? AND member_count <= ?)
 """
 
-_ALIVE = "(gone_at IS NULL OR gone_at > :now)"
-
 
 @cache
 def inbox_walk(sort: str, compare: str, *, listing: bool, unread: bool) -> str:
@@ -253,9 +259,7 @@ def inbox_walk(sort: str, compare: str, *, listing: bool, unread: bool) -> str:
         (:muted IS NULL OR (coalesce(muted_until, 0) > :now) = :muted)
         AND (:status IS NULL OR :status = (
             SELECT status FROM conversations WHERE number = m.number))
-        AND (:unread IS NULL OR :unread = (unread = 1 AND EXISTS (
-            SELECT 1 FROM messages WHERE number = m.number AND message_id > m.last_read_id
-                AND sender_id <> m.user_id AND {_ALIVE}))),
+        AND (:unread IS NULL OR :unread = (unread = 1 AND EXISTS ({_UNREAD}))),
         iif('{column}' = 'activity' AND activity & {SLOT_MASK} = {SLOT_MASK},
             (SELECT max(message_id) FROM messages WHERE number = m.number), NULL)
     FROM members m INDEXED BY {index}
@@ -267,15 +271,19 @@ def inbox_walk(sort: str, compare: str, *, listing: bool, unread: bool) -> str:
 
 # Conversations that may hold unread messages, the newest first.
 UNREAD = f"""
-SELECT c.conversation_id, m.archived, m.muted_until, m.activity,
-    (SELECT count(*) FROM (
-        SELECT 1 FROM messages WHERE number = m.number AND message_id > m.last_read_id
-            AND sender_id <> m.user_id AND (gone_at IS NULL OR gone_at > :now)
-        LIMIT {UNREAD_PER_CONVERSATION}))
+SELECT c.conversation_id, m.activity, {_UNREAD_COUNT}
 FROM members m INDEXED BY members_unread CROSS JOIN conversations c ON c.number = m.number
 WHERE m.tenant = :tenant AND m.user_id = :user_id AND m.archived = :archived
     AND m.hidden = 0 AND m.unread = 1
 ORDER BY m.activity DESC
+"""
+UNREAD_TOTAL = f"""
+SELECT coalesce(sum(count), 0) FROM (
+    SELECT {_UNREAD_COUNT} AS count FROM members m INDEXED BY members_unread
+    WHERE tenant = :tenant AND user_id = :user_id AND archived = 0
+        AND hidden = 0 AND unread = 1
+        AND coalesce(muted_until, 0) <= :now AND EXISTS ({_UNREAD})
+    ORDER BY activity DESC LIMIT {UNREAD_CONVERSATIONS})
 """
 
 # --- resume -------------------------------------------------------------------------------------

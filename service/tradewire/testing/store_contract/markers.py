@@ -6,14 +6,14 @@ from tradewire.domain import limits
 from tradewire.domain.errors import NotFound
 from tradewire.domain.ids import MAX_ID, id_ms
 from tradewire.domain.receipts import Receipt
-from tradewire.domain.writes import Moved
+from tradewire.domain.writes import Moved, Write
 from tradewire.testing.store_contract.shop import Shop
 
 MINUTE_MS = 60_000
 
 
 class MarkersContract:
-    """Contract of MoveMarker, of receipts and of ports.Conversations.unread."""
+    """Contract of MoveMarker, of receipts, of ports.Conversations.unread and unread_total."""
 
     async def test_reading_moves_both_markers(self, shop: Shop) -> None:
         conversation = await shop.direct()
@@ -106,6 +106,8 @@ class MarkersContract:
         await shop.send(conversation, "alice")
         await shop.delete(gone)
         assert await shop.unread("bob") == {conversation: 1}
+        assert await shop.unread_total("bob") == 1
+        assert await shop.unread_total("alice") == 0
         assert (await shop.view("bob", conversation)).unread_count == 1
         assert (await shop.view("alice", conversation)).unread_count == 0
 
@@ -116,25 +118,41 @@ class MarkersContract:
         found = await shop.store.conversations.unread(shop.tenant, "bob", shop.time())
         assert found.by_conversation == {conversation: limits.UNREAD_PER_CONVERSATION}
         assert found.capped
+        assert await shop.unread_total("bob") == limits.UNREAD_PER_CONVERSATION
         view = await shop.view("bob", conversation)
         assert view.unread_count == limits.UNREAD_PER_CONVERSATION
 
-    async def test_archived_and_muted_conversations_are_quiet(self, shop: Shop) -> None:
+    async def test_the_total_leaves_out_archived_and_muted_conversations(self, shop: Shop) -> None:
         names = ("archived", "muted", "loud", "unmuted")
         rooms = {name: await shop.direct("alice", name) for name in names}
         for room in rooms.values():
             await shop.send(room, "alice")
-        for name, room in rooms.items():
             await shop.add(room, "bob")
-            assert name in rooms
+        await shop.send(rooms["loud"], "alice")
         await shop.settings(rooms["archived"], "bob", archived=True)
         await shop.settings(rooms["muted"], "bob", muted_until=shop.time() + MINUTE_MS)
         await shop.settings(rooms["unmuted"], "bob", muted_until=shop.time() + 1_000)
         shop.time.advance(2_000)
         found = await shop.store.conversations.unread(shop.tenant, "bob", shop.time())
-        assert found.by_conversation == dict.fromkeys(rooms.values(), 1)
-        assert found.quiet == {rooms["archived"], rooms["muted"]}
+        assert found.by_conversation == {**dict.fromkeys(rooms.values(), 1), rooms["loud"]: 2}
         assert not found.capped
+        assert await shop.unread_total("bob") == 3
+
+    async def test_the_total_is_of_the_newest_conversations(self, shop: Shop) -> None:
+        async def write_to_bob(senders: list[str], messages: int) -> None:
+            unit: list[Write] = []
+            for sender in senders:
+                made = shop.direct_write(sender, "bob")
+                sent = (shop.message(made.conversation_id, sender) for _ in range(messages))
+                unit += (made, *sent)
+            await shop.write(*unit)
+
+        await write_to_bob(["early0", "early1", "early2"], messages=2)
+        shop.time.advance(MINUTE_MS)
+        late = [f"late{number}" for number in range(limits.UNREAD_CONVERSATIONS - 2)]
+        for start in range(0, len(late), 100):
+            await write_to_bob(late[start : start + 100], messages=1)
+        assert await shop.unread_total("bob") == limits.UNREAD_CONVERSATIONS + 2
 
     async def test_receipts_are_of_all_members(self, shop: Shop) -> None:
         group = await shop.group("alice", "bob", "carol")

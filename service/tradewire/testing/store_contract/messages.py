@@ -172,9 +172,11 @@ class MessagesContract:
         shop.time.advance(4_999)
         assert await shop.texts(conversation) == ["soon gone", "stays"]
         assert await shop.store.messages.expired(shop.time(), 10) == []
+        assert await shop.unread_total("bob") == 2
         shop.time.advance(1)
         assert await shop.texts(conversation) == [None, "stays"]
         assert await shop.unread("bob") == {conversation: 1}
+        assert await shop.unread_total("bob") == 1
         due = (shop.tenant, conversation, message.id)
         assert await shop.store.messages.expired(shop.time(), 10) == [due]
         with pytest.raises(NotFound):

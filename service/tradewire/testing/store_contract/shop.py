@@ -322,6 +322,10 @@ class Shop:
         found = await self.store.conversations.unread(self.tenant, user, self.time())
         return found.by_conversation
 
+    async def unread_total(self, user: str) -> int:
+        """Unread messages in all conversations that are neither archived nor muted."""
+        return await self.store.conversations.unread_total(self.tenant, user, self.time())
+
     async def missed(self, user: str, after: int, limit: int = 100) -> Missed:
         """What a user missed."""
         return await self.store.conversations.missed(self.tenant, user, after, limit)
