@@ -100,7 +100,6 @@ class Node:
             CannotListen: the address cannot be listened on.
         """
         settings = self._settings
-        self._loop = asyncio.get_running_loop()
         await self._store.open()
         try:
             self._clock.observe(await self._store.journal.newest_id())
@@ -249,8 +248,7 @@ class Node:
         self._metrics.commit_group_size.observe(size)
         self._metrics.commit_seconds.observe(seconds)
         if self._broker is not None:
-            # The writer of the embedded store calls from its own thread.
-            self._loop.call_soon_threadsafe(self._broker.wake)
+            self._broker.wake()
 
     async def _sample(self) -> None:
         """Measure what only exists as a state."""

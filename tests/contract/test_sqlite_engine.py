@@ -52,6 +52,14 @@ async def pragma(store: SqliteStore, statement: str) -> int:
     return int(await asyncio.wrap_future(turn))
 
 
+async def traced(store: SqliteStore) -> list[str]:
+    """From now on, every statement of the writer."""
+    statements: list[str] = []
+    trace = store.journal.take_turn(lambda database: database.set_trace_callback(statements.append))
+    await asyncio.wrap_future(trace)
+    return statements
+
+
 async def test_a_full_disk_fails_whole_groups_and_passes(store: SqliteStore, shop: Shop) -> None:
     conversation = await shop.direct()
     await shop.send(conversation, text="before", key="k")
@@ -307,9 +315,7 @@ async def test_a_busy_conversation_is_settled(store: SqliteStore, shop: Shop) ->
     conversation = await shop.direct()
     for sender in ("alice", "bob", "alice", "bob"):
         await shop.send(conversation, sender)
-    statements: list[str] = []
-    trace = store.journal.take_turn(lambda database: database.set_trace_callback(statements.append))
-    await asyncio.wrap_future(trace)
+    statements = await traced(store)
     unit = (shop.message(conversation, "alice", key="s:1", fresh=True),)
     await asyncio.gather(shop.append(*unit))
     written = [statement.split()[:3] for statement in statements]
@@ -331,3 +337,33 @@ async def test_a_read_that_takes_too_long_is_given_up(
         await store._readers.read(lambda database: database.execute(endless).fetchone())
     monkeypatch.undo()
     await store.check()
+
+
+async def test_a_group_that_takes_too_long_on_the_loop_is_written_by_the_thread(
+    store: SqliteStore, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await shop.direct()
+    statements = await traced(store)
+    monkeypatch.setattr("tradewire.adapters.sqlite.journal.APPLY_S", -1.0)
+    texts = [f"{n}" for n in range(500)]
+    await asyncio.gather(*(shop.append(shop.message(conversation, text=text)) for text in texts))
+    assert statements.count("BEGIN IMMEDIATE") == 2
+    assert statements.count("COMMIT") == 1
+    assert await shop.texts(conversation) == texts
+    assert len(await store.journal.events(0, 1_000)) == 501
+
+
+async def test_a_lock_of_another_program_holds_up_sends_alone(
+    store: SqliteStore, shop: Shop, tmp_path: Path
+) -> None:
+    conversation = await shop.direct()
+    other = sqlite3.connect(tmp_path / "tradewire.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    send = asyncio.create_task(shop.send(conversation, text="hello"))
+    await asyncio.sleep(0)
+    assert await shop.texts(conversation) == []
+    assert not send.done()
+    other.execute("ROLLBACK")
+    other.close()
+    await send
+    assert await shop.texts(conversation) == ["hello"]

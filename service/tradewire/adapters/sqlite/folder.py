@@ -12,7 +12,7 @@ from tradewire.ports import StoreError
 OLDEST_SQLITE = (3, 37, 0)
 """STRICT tables are of 3.37."""
 
-_BUSY_S = 5.0
+BUSY_S = 5.0
 _STATEMENTS = 256
 _WRITER_CACHE_KIB = 65_536
 _READER_CACHE_KIB = 16_384
@@ -88,7 +88,7 @@ class DataFolder:
         database = sqlite3.connect(
             f"{self.database.absolute().as_uri()}?mode={mode}",
             uri=True,
-            timeout=_BUSY_S,
+            timeout=BUSY_S,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=_STATEMENTS,

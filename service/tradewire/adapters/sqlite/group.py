@@ -1,7 +1,8 @@
 """A commit group: units that share one transaction, each undone alone if it fails."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -19,28 +20,44 @@ Outcome = Sequence[Any] | TradewireError
 
 
 class CommitGroups:
-    """Commits units, group after group; used by the writer's thread alone."""
+    """Applies and commits units, group after group; used by one thread at a time."""
 
     def __init__(self, session: WriteSession) -> None:
         self._session = session
         self._sends = Sends(session)
 
-    def commit(self, units: Sequence[Unit]) -> list[Outcome]:
-        """What became of each unit; those that took effect are durable.
+    def apply(self, units: Sequence[Unit], deadline: float | None = None) -> list[Outcome]:
+        """What becomes of each unit once `commit` has been called.
+
+        `deadline`, of time.monotonic, is for one who cannot wait for a lock either.
+
+        Raises:
+            sqlite3.Error: the engine failed, or took too long; none has taken effect.
+        """
+        with self._undone_if_it_fails():
+            self._session.begin(deadline)
+            outcomes = [self._apply(unit) for unit in units]
+            self._sends.flush()
+            self._session.end()
+        return [_settled(outcome) for outcome in outcomes]
+
+    def commit(self) -> None:
+        """Make durable what was applied.
 
         Raises:
             sqlite3.Error: the engine failed; none is known to have taken effect.
         """
-        try:
-            self._session.begin()
-            outcomes = [self._apply(unit) for unit in units]
-            self._sends.flush()
+        with self._undone_if_it_fails():
             self._session.commit()
+
+    @contextmanager
+    def _undone_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             self._session.undo()
             self._sends = Sends(self._session)
             raise
-        return [_settled(outcome) for outcome in outcomes]
 
     def _apply(self, unit: Unit) -> Outcome | Move:
         """Gather a unit that can wait, apply any other at once."""

@@ -35,7 +35,7 @@ _decode = msgspec.msgpack.Decoder(list[_Row]).decode
 
 
 class Keys:
-    """The keys of the messages; used by the writer's thread alone."""
+    """The keys of the messages; used by one thread at a time."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database

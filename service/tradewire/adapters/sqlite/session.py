@@ -1,11 +1,13 @@
 """What the writes of a commit group share: the connection, what is remembered, the events."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from tradewire.adapters.sqlite import statements as sql
+from tradewire.adapters.sqlite.folder import BUSY_S
 from tradewire.adapters.sqlite.keys import Keys
 from tradewire.adapters.sqlite.tracked import NOBODY, Remembered, Tracked
 from tradewire.domain.errors import NotFound
@@ -13,9 +15,12 @@ from tradewire.domain.outbox import domain_event
 from tradewire.domain.packing import EventRow, event_row, pack_events
 from tradewire.domain.writes import Write
 
+_STEPS = 1_000
+"""Steps of SQLite's machine between two looks at the clock: about 50 microseconds."""
+
 
 class WriteSession:
-    """The writer's view of the database; used by its thread alone.
+    """The writer's view of the database; used by one thread at a time.
 
     Attributes:
         database: the one connection that writes.
@@ -31,6 +36,7 @@ class WriteSession:
         self._used: list[tuple[str, str]] = []
         self._events: list[EventRow] = []
         self._newest = 0
+        self._waits = BUSY_S
 
     def tracked(self, tenant: str, conversation_id: str) -> Tracked:
         """A conversation by its id.
@@ -82,26 +88,37 @@ class WriteSession:
         self._events.append(row)
         self._newest = max(self._newest, row[0])
 
-    def begin(self) -> None:
-        """Begin the transaction of a commit group."""
+    def begin(self, deadline: float | None) -> None:
+        """Begin the transaction of a commit group.
+
+        With a deadline (of time.monotonic) no lock is waited for, and what runs past it fails.
+        """
         self._used.clear()
         self._events.clear()
         self._newest = 0
+        self._wait_for_locks(BUSY_S if deadline is None else 0)
+        if deadline is not None:
+            self.database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         self.database.execute("BEGIN IMMEDIATE")
         self.keys.begin()
 
-    def commit(self) -> None:
-        """Write the outbox row; durable when it returns."""
+    def end(self) -> None:
+        """Write the outbox row, the last of a group."""
         if self._newest:
             packed = pack_events(self._events)
             self.database.execute(sql.ADD_EVENTS, (self._newest, packed, self.keys.packed()))
             self.keys.file(self._newest)
+        self.database.set_progress_handler(None, 0)
+
+    def commit(self) -> None:
+        """Make the group durable: it is when this returns."""
         self.database.execute("COMMIT")
 
     def undo(self) -> None:
         """End a transaction that failed; SQLite may have ended it already."""
         self._remembered.clear()
         self.keys.undo_group()
+        self.database.set_progress_handler(None, 0)
         with suppress(sqlite3.Error):
             if self.database.in_transaction:
                 self.database.execute("ROLLBACK")
@@ -125,6 +142,11 @@ class WriteSession:
         self.keys.undo(keys)
         for used in self._used:
             self._remembered.forget(*used)
+
+    def _wait_for_locks(self, seconds: float) -> None:
+        if seconds != self._waits:
+            self.database.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+            self._waits = seconds
 
     def _load(self, tenant: str, conversation_id: str) -> Tracked:
         row = self.database.execute(sql.TRACK, (tenant, conversation_id)).fetchone()

@@ -30,8 +30,7 @@ class SqliteStore:
     Args:
         data_dir: the folder, made if it is missing; one process at a time uses it.
         now_ms: milliseconds since 1970.
-        on_group: called by the writer's thread after each commit group with its number of units
-            and the seconds it took.
+        on_group: called after each commit group with its number of units and the seconds it took.
         group_units: units in a commit group at most; None: 1,000.
         relayed: the log is published, and keeps what was not yet, however old.
     """
