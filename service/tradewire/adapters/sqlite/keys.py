@@ -19,7 +19,8 @@ DAY_MS = 86_400_000
 ROUND = 2_048
 """Keys filed in one round; twice as many may be in memory."""
 
-SLICE = 128
+SLICE = 16
+"""Keys filed with a commit at least: few, for the loop waits for them."""
 
 _KEY_MS = KEY_HOURS * 3_600_000
 
@@ -41,7 +42,7 @@ class Keys:
         self._database = database
         self._recent: dict[Identity, Known] = {}
         self._round: dict[Identity, Known] = {}
-        self._to_file: list[_FiledRow] = []
+        self._to_file: list[Identity] = []
         self._round_ends = 0
         self._added: list[_Row] = []
         self._loaded = False
@@ -94,7 +95,8 @@ class Keys:
         if self._to_file:
             # Faster than keys are added, so that rounds stay short.
             size = max(SLICE, 2 * len(self._added))
-            insert_sorted(self._database, sql.ADD_KEYS, self._to_file[-size:])
+            rows = [_filed(each, *self._round[each]) for each in self._to_file[-size:]]
+            insert_sorted(self._database, sql.ADD_KEYS, rows)
             del self._to_file[-size:]
             if not self._to_file:
                 self._database.execute(sql.FILED_KEYS, (self._round_ends,))
@@ -103,10 +105,7 @@ class Keys:
     def _begin_round(self, last_id: int) -> None:
         self._round, self._recent = self._recent, {}
         self._round_ends = last_id
-        self._to_file = sorted(
-            (id_ms(message_id) // DAY_MS, sender, key, number, message_id, bytearray(content_hash))
-            for (sender, key, number), (message_id, content_hash) in self._round.items()
-        )
+        self._to_file = sorted(self._round)
 
     def _load(self) -> None:
         """Read what is unfiled; a round that was under way begins anew."""
@@ -117,3 +116,7 @@ class Keys:
             for sender, key, number, message_id, content_hash in _decode(packed)
         }
         self._loaded = True
+
+
+def _filed(identity: Identity, message_id: int, content_hash: bytes) -> _FiledRow:
+    return id_ms(message_id) // DAY_MS, *identity, message_id, bytearray(content_hash)
