@@ -290,8 +290,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> int:
 
 
 def _tune_interpreter() -> None:
-    """Collect garbage seldom, for what a message makes holds no cycles; and let the writer's thread
-    have the interpreter soon, which it needs a dozen times a commit (docs/decisions/0006).
+    """Collect garbage seldom, for what a message makes holds no cycles; and let the threads of the
+    embedded store have the interpreter soon (docs/decisions/0006).
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()

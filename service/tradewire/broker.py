@@ -37,7 +37,6 @@ class Broker:
         self.reason: str | None = "Kafka was not asked yet."
         self._options = options
         self._ready = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._publisher = KafkaPublisher(options, cloudevents.source(cell))
         self._dead_letters = KafkaDeadLetters(options)
         self._publishing = Publishing(service.context, self._publisher)
@@ -54,7 +53,6 @@ class Broker:
         Raises:
             BrokerError: a topic is missing that cannot be made.
         """
-        self._loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(START_S):
                 await self._look()
@@ -69,9 +67,8 @@ class Broker:
             duties.start(name, self._when_ready(duty), forever=True)
 
     def wake(self) -> None:
-        """Something was committed; from any thread."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._publishing.wake)
+        """Something was committed."""
+        self._publishing.wake()
 
     async def close(self) -> None:
         """Disconnect, when the duties have ended."""

@@ -1,13 +1,16 @@
 """What the engine does by itself: failing and recovering, sweeping, checkpoints, deadlines."""
 
 import asyncio
+import resource
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tradewire.adapters.sqlite import SqliteStore
+from tradewire.adapters.sqlite.folder import BUSY_S
 from tradewire.adapters.sqlite.keys import ROUND, SLICE
 from tradewire.domain.errors import NotFound, Overloaded, TradewireError, Unavailable
 from tradewire.domain.writes import NewMessage, Revoke
@@ -316,6 +319,8 @@ async def test_a_busy_conversation_is_settled(store: SqliteStore, shop: Shop) ->
     for sender in ("alice", "bob", "alice", "bob"):
         await shop.send(conversation, sender)
     statements = await traced(store)
+    await shop.send(conversation, "bob")
+    statements.clear()
     unit = (shop.message(conversation, "alice", key="s:1", fresh=True),)
     await asyncio.gather(shop.append(*unit))
     written = [statement.split()[:3] for statement in statements]
@@ -360,10 +365,95 @@ async def test_a_lock_of_another_program_holds_up_sends_alone(
     other = sqlite3.connect(tmp_path / "tradewire.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     send = asyncio.create_task(shop.send(conversation, text="hello"))
-    await asyncio.sleep(0)
-    assert await shop.texts(conversation) == []
+    async with asyncio.timeout(BUSY_S / 2):
+        assert await shop.texts(conversation) == []
+        await asyncio.sleep(0)
     assert not send.done()
     other.execute("ROLLBACK")
     other.close()
     await send
     assert await shop.texts(conversation) == ["hello"]
+
+
+async def test_a_commit_that_fails_is_not_acknowledged(
+    store: SqliteStore, shop: Shop, tmp_path: Path
+) -> None:
+    conversation = await shop.direct()
+    await shop.send(conversation, text="before", key="k")
+    log = (tmp_path / "tradewire.db-wal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    messages = [shop.message(conversation, text="x" * 9_000, key=f"k{n}") for n in range(5)]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log + 8_192, hard))
+    try:
+        outcomes = await asyncio.gather(*map(shop.append, messages))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    assert await shop.texts(conversation) == ["before"]
+    for message in messages:
+        assert not (await shop.write(message))[0].duplicate
+    assert len(await shop.texts(conversation)) == len(await store.journal.events(0, 100)) - 1 == 6
+
+
+async def test_a_turn_that_nobody_waits_for_any_more_ends_no_writer(
+    store: SqliteStore, shop: Shop
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def busy(_: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    turn = asyncio.wrap_future(store.journal.take_turn(busy))
+    await asyncio.to_thread(begun.wait, 10)
+    moved = asyncio.create_task(store.relay.move(1))
+    await asyncio.sleep(0)
+    moved.cancel()
+    go_on.set()
+    await turn
+    conversation = await shop.direct()
+    await shop.send(conversation, text="hello")
+    assert await shop.texts(conversation) == ["hello"]
+
+
+async def test_a_turn_waits_for_a_lock(store: SqliteStore, shop: Shop, tmp_path: Path) -> None:
+    await shop.direct()
+    other = sqlite3.connect(
+        tmp_path / "tradewire.db", isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    statements = await traced(store)
+    moved = asyncio.create_task(store.relay.move(1))
+    while not statements:
+        await asyncio.sleep(0.001)
+    other.execute("ROLLBACK")
+    other.close()
+    await moved
+    assert await store.relay.cursor() == 1
+
+
+async def test_keys_are_filed_though_groups_are_cut_off(
+    store: SqliteStore, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await shop.direct()
+    monkeypatch.setattr("tradewire.adapters.sqlite.journal.APPLY_S", -1.0)
+    monkeypatch.setattr("tradewire.adapters.sqlite.journal.APART_S", 0.0)
+    statements = await traced(store)
+    for group in range(30):
+        keys = [f"{group}:{n}" for n in range(300)]
+        await asyncio.gather(*(shop.append(shop.message(conversation, key=key)) for key in keys))
+    assert statements.count("ROLLBACK") > 10
+    assert count(tmp_path, "message_keys")["message_keys"] > 9_000 - 3 * ROUND
+    again = await shop.write(shop.message(conversation, key="0:0"))
+    assert again[0].duplicate
+
+
+async def test_a_closed_store_reads_nothing(tmp_path: Path, time: ManualClock) -> None:
+    store = SqliteStore(tmp_path / "other", now_ms=time)
+    await store.open()
+    await store.close()
+    for read in (store.people.blocked_by("t1", "alice"), store.journal.newest_id()):
+        with pytest.raises(Unavailable):
+            await read
+    with pytest.raises(Unavailable):
+        store.journal.take_turn(lambda database: None)

@@ -92,6 +92,22 @@ async def test_a_loop_that_was_held_up_fails_no_read(readers: Readers, watch: Wa
     assert await readers.read(lambda database: database.execute("SELECT 1").fetchone()) == (1,)
 
 
+async def test_a_read_that_is_cut_off_anywhere_leaves_nothing_open(
+    readers: Readers, watch: Watch
+) -> None:
+    """SQLite counts the steps of a statement over all that it is asked for, BEGIN as well."""
+
+    def job(database: sqlite3.Connection) -> int:
+        found: int = database.execute("SELECT 1").fetchone()[0]
+        return found
+
+    watch.running, watch.step = True, 0.003
+    for _ in range(8_000):
+        assert await readers.read(job) == 1
+        watch.time += APART_S
+    assert await readers.read(job) == 1
+
+
 async def test_the_loop_has_its_turn_between_two_reads(readers: Readers) -> None:
     turns = count()
 

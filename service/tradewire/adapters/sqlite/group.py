@@ -70,7 +70,7 @@ class CommitGroups:
                 return self._sends.move(alone)
         except TradewireError as error:
             return error
-        except sqlite3.Error:
+        except (sqlite3.Error, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # a unit must not harm the others
             return _failed(error)
@@ -85,7 +85,7 @@ class CommitGroups:
             self._sends.flush()
         except TradewireError as error:
             outcome = error
-        except sqlite3.OperationalError:
+        except (sqlite3.OperationalError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # a unit must not harm the others
             outcome = _failed(error)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ import structlog
 from msgspec import Struct
 
 from tradewire.adapters.sqlite import statements as sql
+from tradewire.adapters.sqlite.folder import BUSY_S
 from tradewire.adapters.sqlite.group import CommitGroups, Outcome
 from tradewire.adapters.sqlite.readers import APART_S, Readers
 from tradewire.adapters.sqlite.session import WriteSession
@@ -100,11 +102,20 @@ class SqliteJournal:
         return await self._readers.read_apart(_newest_id)
 
     def take_turn(self, turn: Callable[[sqlite3.Connection], T]) -> "Future[T]":
-        """Have the writer's thread run this between two groups; from any thread."""
+        """Have the writer's thread run this between two groups; from any thread.
+
+        Raises:
+            Unavailable: the store is closed.
+        """
+        if self._closed:
+            raise Unavailable("The store is closed.")
         result: Future[T] = Future()
 
         def run() -> None:
+            if not result.set_running_or_notify_cancel():
+                return
             try:
+                self._session.wait_for_locks(BUSY_S)
                 result.set_result(turn(self._session.database))
             except Exception as error:  # noqa: BLE001  # the writer must live on
                 result.set_exception(error)
@@ -157,11 +168,11 @@ class SqliteJournal:
         now = time.monotonic()
         if now >= self._apart_until:
             deadline = now + APPLY_S + len(group.units) * APPLY_UNIT_S
-            try:
+            with suppress(Exception):  # It is the thread's then, which will tell.
                 group.outcomes = self._groups.apply(_units(group), deadline)
-            except Exception as error:  # noqa: BLE001  # the thread will tell
-                _log.info("a commit group is left to the writer's thread", reason=str(error))
-                self._apart_until = time.monotonic() + APART_S
+            now = time.monotonic()
+            if group.outcomes is None or now > deadline:
+                self._apart_until = now + APART_S
         self._work.put(group)
 
     def _ended(self, group: Group | None) -> None:

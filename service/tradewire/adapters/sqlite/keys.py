@@ -45,11 +45,13 @@ class Keys:
         self._to_file: list[Identity] = []
         self._round_ends = 0
         self._added: list[_Row] = []
+        self._filing = False
         self._loaded = False
 
     def begin(self) -> None:
         """Begin a commit group."""
         self._added.clear()
+        self._filing = False
         if not self._loaded:
             self._load()
 
@@ -81,8 +83,11 @@ class Keys:
         del self._added[added:]
 
     def undo_group(self) -> None:
-        """Read again what is unfiled: the group was undone."""
-        self._loaded = False
+        """Forget the keys of a group that was undone; what it had filed is read again."""
+        if self._filing:
+            self._loaded = False
+        else:
+            self.undo(0)
 
     def packed(self) -> bytes | None:
         """The keys of this group for its outbox row."""
@@ -90,6 +95,7 @@ class Keys:
 
     def file(self, last_id: int) -> None:
         """File the next slice of a round, if there is one; `last_id` is that of the outbox row."""
+        self._filing = True
         if not self._to_file and len(self._recent) >= ROUND:
             self._begin_round(last_id)
         if self._to_file:

@@ -16,12 +16,15 @@ from tradewire.adapters.sqlite.relay import relay_cursor
 from tradewire.domain.ids import id_at
 from tradewire.domain.limits import CHANGES_DAYS, REVOCATION_DAYS
 
-CHECKPOINT_S = 0.25
-"""Small and often: every 2 s, the disk was busy for long enough to hold up commits by 40 ms."""
+CHECKPOINT_S = 1.0
+"""Every 2 s, the disk was busy for long enough to hold up commits by 40 ms; every 0.25 s, for 2 %
+of the time."""
 
 SWEEP_S = 600.0
-LOG_PAGES = 4_096
-"""16 MiB of log: then the writer takes a turn to finish it, and it begins anew."""
+LOG_PAGES = 32_768
+"""128 MiB of log: then the writer takes a turn to finish it, and it begins anew. Of 16 MiB, full
+twice a second at 2,000 messages/s, one message in a hundred waited for such a turn.
+"""
 
 CHUNK = 500
 HANDLED_DAYS = 7

@@ -56,6 +56,7 @@ class Readers:
         self._now = now
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._waiting = 0
+        self._closed = False
         self._apart_until = 0.0
         self._own, *others = self._connections = [connect() for _ in range(1 + threads)]
         self._threads = [
@@ -72,8 +73,10 @@ class Readers:
 
         Raises:
             Overloaded: too many reads wait.
-            Unavailable: the engine failed, or did not answer within 5 s.
+            Unavailable: the engine failed, did not answer within 5 s, or is closed.
         """
+        if self._closed:
+            raise Unavailable("The store is closed.")
         began = self._now()
         if began < self._apart_until:
             return await self.read_apart(job)
@@ -91,6 +94,8 @@ class Readers:
 
     async def read_apart(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """The same for a job that may be long: in a thread."""
+        if self._closed:
+            raise Unavailable("The store is closed.")
         if self._waiting >= READS_WAITING:
             raise Overloaded
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -105,6 +110,7 @@ class Readers:
 
     async def close(self) -> None:
         """Finish the reads that wait, then stop."""
+        self._closed = True
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -137,12 +143,14 @@ def _outcome(
     deadline: float,
     now: Callable[[], float],
 ) -> Outcome:
-    database.set_progress_handler(lambda: now() > deadline, _STEPS)
     try:
         database.execute("BEGIN")
+        # Not before: a BEGIN that is cut off has begun all the same.
+        database.set_progress_handler(lambda: now() > deadline, _STEPS)
         try:
             return job(database), None
         finally:
+            database.set_progress_handler(None, 0)
             database.execute("ROLLBACK")
     except TradewireError as error:
         return None, error

@@ -96,11 +96,12 @@ class WriteSession:
         self._used.clear()
         self._events.clear()
         self._newest = 0
-        self._wait_for_locks(BUSY_S if deadline is None else 0)
+        # First: of a group that does not even begin, no key of the one before is undone.
+        self.keys.begin()
+        self.wait_for_locks(BUSY_S if deadline is None else 0)
         if deadline is not None:
             self.database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         self.database.execute("BEGIN IMMEDIATE")
-        self.keys.begin()
 
     def end(self) -> None:
         """Write the outbox row, the last of a group."""
@@ -116,34 +117,35 @@ class WriteSession:
 
     def undo(self) -> None:
         """End a transaction that failed; SQLite may have ended it already."""
-        self._remembered.clear()
+        for each in self._used:
+            self._remembered.forget(*each)
         self.keys.undo_group()
         self.database.set_progress_handler(None, 0)
         with suppress(sqlite3.Error):
             if self.database.in_transaction:
                 self.database.execute("ROLLBACK")
 
-    def begin_unit(self) -> tuple[int, int, int]:
+    def begin_unit(self) -> tuple[int, int, int, int]:
         """Begin what can be undone alone; what comes back is for `undo_unit`."""
-        self._used.clear()
         self.database.execute("SAVEPOINT unit")
-        return len(self._events), self._newest, self.keys.added()
+        return len(self._events), self._newest, self.keys.added(), len(self._used)
 
     def end_unit(self) -> None:
         """Keep the effect of a unit."""
         self.database.execute("RELEASE unit")
 
-    def undo_unit(self, begun: tuple[int, int, int]) -> None:
+    def undo_unit(self, begun: tuple[int, int, int, int]) -> None:
         """Undo the effect of a unit."""
         self.database.execute("ROLLBACK TO unit")
         self.database.execute("RELEASE unit")
-        events, self._newest, keys = begun
+        events, self._newest, keys, used = begun
         del self._events[events:]
         self.keys.undo(keys)
-        for used in self._used:
-            self._remembered.forget(*used)
+        for each in self._used[used:]:
+            self._remembered.forget(*each)
 
-    def _wait_for_locks(self, seconds: float) -> None:
+    def wait_for_locks(self, seconds: float) -> None:
+        """How long from now on to wait for a lock that another program holds."""
         if seconds != self._waits:
             self.database.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
             self._waits = seconds
