@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 _log = structlog.get_logger(__name__)
 
-Calls = tuple[Callable[[Any], None], Iterable[Any]]
+Call = tuple[Callable[[Any], None], Any]
 
 
 class Handover:
@@ -17,12 +17,12 @@ class Handover:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._calls: deque[Calls] = deque()
+        self._calls: deque[Call] = deque()
         self._armed = False
 
-    def give(self, call: Callable[[Any], None], arguments: Iterable[Any]) -> None:
-        """Have the loop call this once with each of the arguments; from any thread."""
-        self._calls.append((call, arguments))
+    def give(self, call: Callable[[Any], None], argument: Any) -> None:
+        """Have the loop make this call; from any thread."""
+        self._calls.append((call, argument))
         # Cleared before the calls are taken, so a call that finds it set is taken too.
         if not self._armed:
             self._armed = True
@@ -32,9 +32,8 @@ class Handover:
         self._armed = False
         calls = self._calls
         while calls:
-            call, arguments = calls.popleft()
-            for argument in arguments:
-                try:
-                    call(argument)
-                except Exception:  # noqa: BLE001  # the others are owed their calls
-                    _log.exception("a callback of another thread failed")
+            call, argument = calls.popleft()
+            try:
+                call(argument)
+            except Exception:  # noqa: BLE001  # the others are owed their calls
+                _log.exception("a callback of another thread failed")

@@ -181,17 +181,13 @@ class SqliteJournal:
         if group is None:
             return
         assert group.outcomes is not None
-        for unit in zip(group.units, group.outcomes, strict=True):
+        for (_, done), outcome in zip(group.units, group.outcomes, strict=True):
+            self._in_flight -= 1
             try:
-                self._settle(unit)
+                done(outcome)
             except Exception:  # noqa: BLE001  # the others are owed their outcomes
                 _log.exception("the outcome of a unit could not be taken")
         self._on_group(len(group.units), time.perf_counter() - group.begun)
-
-    def _settle(self, unit: tuple[tuple[Unit, Done], Outcome]) -> None:
-        (_, done), outcome = unit
-        self._in_flight -= 1
-        done(outcome)
 
     # --- in the writer's thread -------------------------------------------------------------------
 
@@ -199,10 +195,10 @@ class SqliteJournal:
         while (work := self._work.get()) is not None:
             if isinstance(work, Group):
                 self._commit(work)
-                self._handover.give(self._ended, [work])
+                self._handover.give(self._ended, work)
             else:
                 work()
-                self._handover.give(self._ended, [None])
+                self._handover.give(self._ended, None)
         self._session.database.close()
 
     def _commit(self, group: Group) -> None:

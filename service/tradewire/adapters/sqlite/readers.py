@@ -1,4 +1,4 @@
-"""Reads: a few threads, each with a connection of its own, beside the writer."""
+"""Reads: on the loop while they are short, else in a few threads, each with its connection."""
 
 import asyncio
 import sqlite3
@@ -75,10 +75,8 @@ class Readers:
             Overloaded: too many reads wait.
             Unavailable: the engine failed, did not answer within 5 s, or is closed.
         """
-        if self._closed:
-            raise Unavailable("The store is closed.")
         began = self._now()
-        if began < self._apart_until:
+        if self._closed or began < self._apart_until:
             return await self.read_apart(job)
         result: T
         result, error = _outcome(self._own, job, began + SHORT_S, self._now)
@@ -124,7 +122,7 @@ class Readers:
             outcome: Outcome = (None, Unavailable())
             if self._now() <= deadline:
                 outcome = _outcome(database, job, deadline, self._now)
-            self._handover.give(self._settle, [(answer, *outcome)])
+            self._handover.give(self._settle, (answer, *outcome))
 
     def _settle(self, settled: "tuple[asyncio.Future[Any], Any, Exception | None]") -> None:
         answer, result, error = settled
