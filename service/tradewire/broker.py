@@ -39,7 +39,7 @@ class Broker:
         self._ready = asyncio.Event()
         self._publisher = KafkaPublisher(options, cloudevents.source(cell))
         self._dead_letters = KafkaDeadLetters(options)
-        self._publishing = Publishing(service.context, self._publisher)
+        self._publishing = Publishing(service.context, self._publisher, options.linger_ms / 1000)
         self._consuming = Consuming(
             KafkaConsumer(options, f"tradewire-{cell}", CONSUMED),
             self._dead_letters,

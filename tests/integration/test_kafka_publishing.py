@@ -17,9 +17,13 @@ from tests.e2e.marketplace import cloud_event, order_created
 from tests.e2e.places import Place, embedded
 from tests.engines import Keyspace
 from tests.kafka import Bus, bus_on, eventually, headers_of, message_ids, type_of
+from tradewire.adapters.kafka.options import Options
+from tradewire.adapters.kafka.publisher import KafkaPublisher
+from tradewire.adapters.kafka.topics import make_topics
 from tradewire.adapters.scylla.store import ScyllaStore
 from tradewire.domain.errors import Unavailable
 from tradewire.domain.ids import id_ms
+from tradewire.domain.outbox import DomainEvent
 from tradewire.testing.engines import kafka
 
 SCHEMAS = Path(__file__).parents[2] / "schemas" / "events"
@@ -78,6 +82,37 @@ async def test_what_happens_is_published_as_its_schema_says(bus: Bus, place: Pla
         assert record.key.decode() == headers["ce_subject"]
         assert headers["ce_source"] == f"/tradewire/{place.cell}"
         assert (headers["ce_specversion"], headers["content-type"]) == ("1.0", "application/json")
+
+
+async def test_batches_are_cut_and_keys_are_placed_as_other_clients_place_them(bus: Bus) -> None:
+    host, _, port = bus.brokers.partition(":")
+    options = Options(
+        brokers=((host, int(port)),),
+        topic_prefix=bus.prefix,
+        replication_factor=1,
+        partitions=5,
+        batch_bytes=16_384,
+    )
+    await make_topics(options)
+    keys = [f"key-{number}" for number in range(9)]
+    for key in keys:
+        await bus.put("chat.events.v1", key, b"by another client")
+    partition_of = {r.key.decode(): r.partition for r in await bus.records("chat.events.v1")}
+    publisher = KafkaPublisher(options, "/tradewire/here")
+    events = [
+        DomainEvent(number, "default", "MessageDeleted", keys[number % 9], {"text": "x" * 1_000})
+        for number in range(1, 1_001)
+    ]
+    try:
+        await publisher.publish(events)
+    finally:
+        await publisher.close()
+    told: dict[str, list[int]] = {key: [] for key in keys}
+    for record in await bus.records("chat.events.v1"):
+        assert record.partition == partition_of[record.key.decode()]
+        if record.value != b"by another client":
+            told[record.key.decode()].append(int(headers_of(record)["ce_id"]))
+    assert told == {key: [event.id for event in events if event.subject == key] for key in keys}
 
 
 async def test_a_node_goes_on_where_the_last_one_stopped(bus: Bus, place: Place) -> None:

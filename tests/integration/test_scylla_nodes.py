@@ -253,16 +253,16 @@ async def test_nodes_that_have_nothing_to_tell_are_not_read(start: Start) -> Non
     newest = (await one.shop.send(conversation)).id
 
     async def horizon_has_passed() -> bool:
-        events = await one.store.journal.events(0, 10)
+        events = await idle.store.journal.events(0, 10)
         return bool(events) and events[-1].id == newest
 
-    await eventually(horizon_has_passed, "the idle node has told how far it is")
+    await eventually(horizon_has_passed, "the busy node has told how far it is")
     seen: list[str] = []
-    one.store.engine.on_statement = seen.append
-    await one.store.journal.events(0, 10)
+    idle.store.engine.on_statement = seen.append
+    await idle.store.journal.events(0, 10)
     assert seen.count("SLICES") == 1
     seen.clear()
-    await one.store.journal.events(newest, 10)
+    await idle.store.journal.events(newest, 10)
     assert [name for name in seen if name in {"SLICES", "BATCHES"}] == []
     assert idle.store.journal.last_batch == 0
 

@@ -134,6 +134,22 @@ async def test_beside_another_only_a_full_group_begins_with_few_units(
         assert len(cluster.held) == begun
 
 
+async def test_what_comes_fast_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "GATHER_S", 0.3)
+    monkeypatch.setattr(journal, "GATHER_UNIT_S", 0.3)
+    cluster = Cluster()
+    cluster.let.set()
+    async with journal_on(cluster, group_units=512, groups_in_flight=3) as append:
+        for _ in range(6):
+            append(1)
+            await settled()
+        assert cluster.held == [1]
+        async with asyncio.timeout(DEADLINE_S):
+            while len(cluster.held) == 1:
+                await asyncio.sleep(0.01)
+        assert cluster.held == [1, 5]
+
+
 async def test_after_a_late_group_sends_are_acknowledged_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

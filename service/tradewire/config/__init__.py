@@ -255,10 +255,10 @@ SETTINGS = (
     Setting(
         "KAFKA_LINGER_MS",
         "kafka_linger_ms",
-        "0",
+        "50",
         parsing.whole(0, 1000),
         "ms",
-        "How long a request that publishes domain events waits for more of them.",
+        "How long domain events gather before they are published.",
     ),
     Setting(
         "KAFKA_BATCH_BYTES",

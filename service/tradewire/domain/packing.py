@@ -21,6 +21,7 @@ _FORMAT = 1
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_events = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, Raw]]).decode
+_decode_message = msgspec.msgpack.Decoder(tuple[str, int, Raw]).decode
 
 
 def pack_message(message: Message) -> bytes:
@@ -44,7 +45,7 @@ def pack_message(message: Message) -> bytes:
     )
 
 
-def unpack_message(conversation_id: str, message_id: int, blob: bytes) -> Message:
+def unpack_message(conversation_id: str, message_id: int, blob: bytes | Raw) -> Message:
     """A message as packed, with status `sent`.
 
     Raises:
@@ -93,14 +94,20 @@ def pack_events(rows: Iterable[EventRow]) -> bytes:
 
 def unpack_events(blob: bytes) -> list[DomainEvent]:
     """The events of one outbox row, in the order of their ids."""
+    return events_of(_decode_events(blob))
+
+
+def events_of(rows: Iterable[EventRow]) -> list[DomainEvent]:
+    """The events that these rows are of, in their order."""
     return [
         DomainEvent(event_id, tenant, kind, subject, _unpack_data(kind, data))
-        for event_id, tenant, kind, subject, data in _decode_events(blob)
+        for event_id, tenant, kind, subject, data in rows
     ]
 
 
-def _unpack_data(kind: str, data: Raw) -> msgspec.Struct:
+def _unpack_data(kind: str, data: Any) -> msgspec.Struct:
     if DATA_TYPES[kind] is not MessageData:
         return msgspec.msgpack.decode(data, type=DATA_TYPES[kind])
-    conversation_id, message_id, blob = msgspec.msgpack.decode(data, type=tuple[str, int, Raw])
-    return MessageData(unpack_message(conversation_id, message_id, bytes(blob)))
+    parts = _decode_message(data) if isinstance(data, Raw) else data
+    conversation_id, message_id, blob = parts
+    return MessageData(unpack_message(conversation_id, message_id, blob))

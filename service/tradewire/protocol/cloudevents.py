@@ -14,6 +14,7 @@ from tradewire.domain.types import MessageId, Name, Timestamp
 from tradewire.protocol.validation import UNDECODABLE, explanation, field_path
 
 JSON = "application/json"
+_JSON = JSON.encode()
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 
@@ -83,17 +84,17 @@ def structured(event: DomainEvent, source: str) -> CloudEvent:
 
 def binary(event: DomainEvent, source: str) -> tuple[list[tuple[str, bytes]], bytes]:
     """A published event as the headers and the value of a Kafka record."""
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": str(event.id),
-        "ce_source": source,
-        "ce_type": event.type,
-        "ce_subject": event.subject,
-        "ce_time": timestamp(id_ms(event.id)),
-        "ce_tenant": event.tenant,
-        "content-type": JSON,
-    }
-    return [(name, value.encode()) for name, value in attributes.items()], _encode(event.data)
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"%d" % event.id),
+        ("ce_source", source.encode()),
+        ("ce_type", event.type.encode()),
+        ("ce_subject", event.subject.encode()),
+        ("ce_time", timestamp(id_ms(event.id)).encode()),
+        ("ce_tenant", event.tenant.encode()),
+        ("content-type", _JSON),
+    ]
+    return headers, _encode(event.data)
 
 
 def decode(

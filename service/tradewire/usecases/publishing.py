@@ -16,9 +16,6 @@ BATCH = 1_000
 POLL_S = 0.05
 """How soon what other nodes committed is seen; own commits wake it."""
 
-GATHER_S = 0.05
-"""How long commits are gathered before the log is read: it costs some statements each time."""
-
 MOVE_S = 1.0
 """How often the cursor is moved: what was published since is published again after a crash."""
 
@@ -31,13 +28,17 @@ _log = structlog.get_logger(__name__)
 class Publishing:
     """Reads the log, publishes it, moves the cursor. What cannot be published is tried again before
     anything later, so that events may be repeated and never overtake one another.
+
+    Args:
+        linger_s: how long commits gather before the log is read, which costs some statements.
     """
 
-    def __init__(self, context: Context, publisher: Publisher) -> None:
+    def __init__(self, context: Context, publisher: Publisher, linger_s: float) -> None:
         self._store = context.store
         self._now_ms = context.clock.now_ms
         self._metrics = context.metrics
         self._publisher = publisher
+        self._linger_s = linger_s
         self._news = asyncio.Event()
         self._published = 0
         self._leading = False
@@ -110,7 +111,7 @@ class Publishing:
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), POLL_S)
-        await asyncio.sleep(GATHER_S)
+        await asyncio.sleep(self._linger_s)
 
     async def _note(self) -> None:
         """Move the cursor for the last time; nothing but repetition is lost if it fails."""

@@ -20,7 +20,7 @@ class Options(Struct, frozen=True, kw_only=True):
         topic_prefix: what the names of all topics begin with.
         replication_factor: of topics that are made.
         partitions: of topics that are made.
-        linger_ms: how long a request that publishes waits for more events.
+        linger_ms: how long domain events gather before they are published.
         batch_bytes: events of one partition in one request at most.
         sasl_mechanism: None where nobody logs in.
         ca_file: certificates to trust, for connections in TLS; "" for those of the system.
@@ -30,7 +30,7 @@ class Options(Struct, frozen=True, kw_only=True):
     topic_prefix: str = ""
     replication_factor: int = 3
     partitions: int = 12
-    linger_ms: int = 0
+    linger_ms: int = 50
     batch_bytes: int = BATCH_BYTES
     security_protocol: SecurityProtocol = "PLAINTEXT"
     sasl_mechanism: SaslMechanism | None = None

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
 from msgspec import Struct
 
 from tradewire.adapters.kafka.connection import client_arguments, unavailable
@@ -12,6 +15,7 @@ from tradewire.adapters.kafka.options import BATCH_BYTES, Options
 
 DEADLINE_S = 10.0
 ABANDON_S = 1.0
+HASHES_REMEMBERED = 65_536
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -33,15 +37,11 @@ class Producer:
     sequence numbers in vain.
 
     Args:
-        linger_ms: how long a request waits for more records.
         batch_bytes: records of one partition in one request at most.
     """
 
-    def __init__(
-        self, options: Options, *, linger_ms: int = 0, batch_bytes: int = BATCH_BYTES
-    ) -> None:
+    def __init__(self, options: Options, *, batch_bytes: int = BATCH_BYTES) -> None:
         self._options = options
-        self._linger_ms = linger_ms
         self._batch_bytes = batch_bytes
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
@@ -76,7 +76,6 @@ class Producer:
                     **client_arguments(self._options),
                     enable_idempotence=True,
                     acks="all",
-                    linger_ms=self._linger_ms,
                     max_batch_size=self._batch_bytes,
                 )
                 try:
@@ -89,25 +88,76 @@ class Producer:
 
 
 async def _send(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-    sent: list[asyncio.Future[object]] = []
+    """Send them in batches that are made here: the client's own way makes a future a record."""
+    sending = Sending(producer)
     try:
         for each in records:
-            # It waits when the batch of the partition is full, which bounds what is in memory.
-            sent.append(  # noqa: PERF401  # those before the one that fails are waited for
-                await producer.send(
-                    each.topic,
-                    key=each.key,
-                    # Neither key nor value is what the client refuses.
-                    value=b"" if each.key is each.value is None else each.value,
-                    partition=each.partition,
-                    headers=list(each.headers),
-                )
-            )
-        await asyncio.gather(*sent)
+            await sending.add(each)
+        await sending.end()
     finally:
-        for future in sent:
+        for future in sending.sent:
             # Each may fail, and one is told.
             future.add_done_callback(_heard)
+
+
+class Sending:
+    """Records on their way, gathered into batches of a partition each.
+
+    Attributes:
+        sent: what becomes of the batches that were handed to the client.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self.sent: list[asyncio.Future[object]] = []
+        self._producer = producer
+        self._batches: dict[tuple[str, int], Any] = {}
+        self._partitions: dict[str, int] = {}
+
+    async def add(self, record: Outgoing) -> None:
+        """Gather a record; a batch that it no longer fits in is sent."""
+        place = record.topic, await self._partition(record)
+        batch = self._batches.get(place)
+        if batch is None or not _appended(batch, record):
+            if batch is not None:
+                await self._hand_over(place)
+            batch = self._batches[place] = self._producer.create_batch()
+            _appended(batch, record)
+
+    async def end(self) -> None:
+        """Send what is gathered and wait for everything."""
+        for place in list(self._batches):
+            await self._hand_over(place)
+        await asyncio.gather(*self.sent)
+
+    async def _hand_over(self, place: tuple[str, int]) -> None:
+        topic, partition = place
+        batch = self._batches.pop(place)
+        # It waits while another batch of the partition is to be sent, which bounds their number.
+        self.sent.append(await self._producer.send_batch(batch, topic, partition=partition))
+
+    async def _partition(self, record: Outgoing) -> int:
+        if record.partition is not None:
+            return record.partition
+        count = self._partitions.get(record.topic)
+        if count is None:
+            partitions = await self._producer.partitions_for(record.topic)
+            count = self._partitions[record.topic] = len(partitions)
+        return _hash(record.key or b"") % count
+
+
+def _appended(batch: Any, record: Outgoing) -> bool:
+    """Whether the batch had room for the record; the first one always fits."""
+    # Neither key nor value is what the client refuses.
+    value = b"" if record.key is record.value is None else record.value
+    added = batch.append(timestamp=None, key=record.key, value=value, headers=list(record.headers))
+    return added is not None
+
+
+@lru_cache(HASHES_REMEMBERED)
+def _hash(key: bytes) -> int:
+    """What all clients of Kafka choose the partition of a key by."""
+    hashed: int = murmur2(key) & 0x7FFFFFFF
+    return hashed
 
 
 def _heard(future: "asyncio.Future[object]") -> None:

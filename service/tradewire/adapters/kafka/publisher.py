@@ -19,9 +19,7 @@ class KafkaPublisher:
     def __init__(self, options: Options, source: str) -> None:
         self._topic = options.topic(EVENTS.name)
         self._source = source
-        self._producer = Producer(
-            options, linger_ms=options.linger_ms, batch_bytes=options.batch_bytes
-        )
+        self._producer = Producer(options, batch_bytes=options.batch_bytes)
 
     async def publish(self, events: Sequence[DomainEvent]) -> None:
         await self._producer.send([self._record(event) for event in events])

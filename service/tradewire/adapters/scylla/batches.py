@@ -18,7 +18,7 @@ from tradewire.adapters.scylla.prepared import EncodedRow
 BATCH_BYTES = 32_768
 """Of the rows in a batch."""
 
-BATCH_ROWS = 128
+BATCH_ROWS = 256
 PARTITIONS_REMEMBERED = 200_000
 
 Mutation = tuple[str, tuple[Any, ...]]

@@ -23,7 +23,7 @@ from tradewire.adapters.scylla.apply import Outcome, apply_unit
 from tradewire.adapters.scylla.draft import Draft, Memory
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.loads import ROUNDS, Loads, missing
-from tradewire.adapters.scylla.outbox import EventLog, Outbox
+from tradewire.adapters.scylla.outbox import EventLog, KeptEvents, Outbox
 from tradewire.adapters.scylla.redo import Group as Redo
 from tradewire.adapters.scylla.redo import pack_draft, rows_of
 from tradewire.adapters.scylla.runs import LATE_S, MARGIN_S, Run, Unfinished
@@ -36,6 +36,10 @@ UNITS_IN_FLIGHT = 4_096
 WORTHWHILE = 32
 """Units that are worth a group of their own while another one is under way: each group costs two
 requests, and all that they cost the cluster. A full group is worth it, however small.
+"""
+GATHER_S, GATHER_UNIT_S = 0.006, 0.0005
+"""How long after a group the next one begins, and for how many units of it: what comes one by one
+waits for nothing, what comes fast goes together (docs/decisions/0008).
 """
 GROUP_BYTES = 8 << 20
 """What the writes of a group can come to at most: all of it goes into one row of the outbox, and
@@ -121,7 +125,8 @@ class ScyllaJournal:
         self._groups_in_flight = groups_in_flight
         self._worthwhile = min(WORTHWHILE, group_units)
         self._loads = Loads(engine)
-        self._log = EventLog(engine, cell, self._own_horizon)
+        self._kept = KeptEvents()
+        self._log = EventLog(engine, cell, self._own_horizon, self._kept)
         self._waiting: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._groups: deque[Group] = deque()
@@ -134,6 +139,8 @@ class ScyllaJournal:
         self._run: Run | None = None
         self._newest = 0
         self._last_batch = 0
+        self._begun = 0.0
+        self._begun_units = 0
 
     @property
     def in_flight(self) -> int:
@@ -149,6 +156,7 @@ class ScyllaJournal:
         """Take units for this run; `newest` is the greatest id in the store."""
         self._memory.forget()
         self._outbox = Outbox(self._engine, run.run)
+        self._kept.begin(run.run)
         self._newest = max(self._newest, newest)
         self._last_batch = 0
         self._run = run
@@ -156,6 +164,7 @@ class ScyllaJournal:
     def end(self) -> None:
         """The run is over: refuse what comes, and what waits."""
         self._run = None
+        self._kept.begin(0)
         self._refuse_waiting()
 
     def append(self, unit: Unit, done: Done) -> None:
@@ -184,7 +193,11 @@ class ScyllaJournal:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting and not self._settling and len(self._groups) < self._places():
-                await self._begin_group()
+                pause = self._pause()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                else:
+                    await self._begin_group()
 
     async def drained(self) -> None:
         """Wait until nothing is in flight."""
@@ -196,13 +209,20 @@ class ScyllaJournal:
         """How many groups may be under way: at low rates messages had better go together."""
         return self._groups_in_flight if len(self._waiting) >= self._worthwhile else 1
 
+    def _pause(self) -> float:
+        """Seconds in which units had better gather for the next group."""
+        if len(self._waiting) >= self._worthwhile:
+            return 0.0
+        return self._begun + min(GATHER_S, self._begun_units * GATHER_UNIT_S) - time.monotonic()
+
     # --- one group --------------------------------------------------------------------------------
 
     async def _begin_group(self) -> None:
         run, units = self._run, self._gather()
         if run is None or not units:
             return
-        group = Group(units, min(_least_id(each.unit) for each in units), time.monotonic())
+        self._begun, self._begun_units = time.monotonic(), len(units)
+        group = Group(units, min(_least_id(each.unit) for each in units), self._begun)
         self._groups.append(group)
         draft = Draft(self._memory, self._clock.now_ms())
         try:
@@ -274,6 +294,7 @@ class ScyllaJournal:
         self._on_group(len(group.units), time.monotonic() - group.begun)
         self._newest = max(self._newest, draft.newest)
         if late and group.row is not None:
+            self._kept.forget(group.row[1])
             settling = asyncio.create_task(self._settle(group, run), name="late group")
             self._settling.add(settling)
             self._answer_all(group, outcomes)
@@ -316,6 +337,7 @@ class ScyllaJournal:
             added = await self._insist(run, add)
         if not added:
             return False
+        self._kept.add(run.run, batch_id, len(events), draft.events)
         # From here on the group is anybody's to finish.
         rows = rows_of(draft)
         return await self._insist(run, lambda: self._engine.write(rows))

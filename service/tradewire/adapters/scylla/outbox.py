@@ -1,6 +1,7 @@
 """The outbox: a row a commit group, in partitions (slices) of bounded size; read over all runs."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -8,12 +9,15 @@ from msgspec import Struct
 from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.domain.ids import MAX_ID
 from tradewire.domain.outbox import DomainEvent
-from tradewire.domain.packing import unpack_events
+from tradewire.domain.packing import EventRow, events_of, unpack_events
 
 SLICE_BYTES = 32 << 20
 SLICE_ROWS = 20_000
 ROWS_READ = 16
 """Groups read at a time of one run."""
+
+KEPT_BYTES = 4 << 20
+"""Of events that this node wrote, and need not read again to publish them."""
 
 
 class RunRow(Struct, frozen=True):
@@ -86,17 +90,67 @@ async def last_batches(engine: Engine, run: int, count: int) -> list[tuple[int, 
     return sorted(found)
 
 
+class KeptEvents:
+    """The events that this node's run wrote last, batch by batch, without a gap.
+
+    Attributes:
+        run: whose they are, 0 for none.
+        since: every later batch of the run is kept.
+    """
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, run: int) -> None:
+        """Keep the batches of a run that has none yet; 0: of none."""
+        self.run = run
+        self.since = 0
+        self._batches: deque[tuple[int, int, list[EventRow]]] = deque()
+        self._bytes = 0
+
+    def add(self, run: int, batch_id: int, size: int, rows: list[EventRow]) -> None:
+        """Keep the next batch, which is in the outbox; `size`, of its events, in bytes."""
+        if run != self.run or batch_id <= self.since:
+            return
+        self._batches.append((batch_id, size, rows))
+        self._bytes += size
+        while self._bytes > KEPT_BYTES:
+            self.since, size, _ = self._batches.popleft()
+            self._bytes -= size
+
+    def forget(self, batch_id: int) -> None:
+        """Keep nothing up to this batch: its row in the outbox may change."""
+        newest = self._batches[-1][0] if self._batches else 0
+        self.since = max(self.since, batch_id, newest)
+        self._batches.clear()
+        self._bytes = 0
+
+    def after(self, after: int) -> Iterator[tuple[int, list[DomainEvent]]]:
+        """The batches with a greater id than this, which is `since` at least, and their events."""
+        for batch_id, _, rows in self._batches:
+            if batch_id > after:
+                yield batch_id, events_of(rows)
+
+
 class EventLog:
     """Reads the domain events of all runs of a cell, in the order of ids.
 
     Args:
         own: the run of this node, up to which id its events are all there, and its last batch.
+        kept: those of its events that need not be read.
     """
 
-    def __init__(self, engine: Engine, cell: str, own: Callable[[], tuple[int, int, int]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cell: str,
+        own: Callable[[], tuple[int, int, int]],
+        kept: KeptEvents,
+    ) -> None:
         self._engine = engine
         self._cell = cell
         self._own = own
+        self._kept = kept
 
     async def read(self, after: int, limit: int) -> list[DomainEvent]:
         """Events with ids above `after`; none beyond the horizon of any run."""
@@ -121,6 +175,8 @@ class EventLog:
         self, run: RunRow, after: int, limit: int
     ) -> tuple[Sequence[DomainEvent], int]:
         """The oldest events of a run, at least `limit` if it has them; up to which id."""
+        if run.run == self._kept.run and after >= self._kept.since:
+            return self._of_own(after, limit)
         found: list[DomainEvent] = []
         end = MAX_ID if run.finished is None else run.finished
         for slice_ in await self._slices(run.run, after):
@@ -133,6 +189,15 @@ class EventLog:
                     found += [each for each in unpack_events(events) if each.id > after]
                 if len(found) >= limit:
                     return found, place
+        return found, MAX_ID
+
+    def _of_own(self, after: int, limit: int) -> tuple[Sequence[DomainEvent], int]:
+        """The same of the run whose events are kept."""
+        found: list[DomainEvent] = []
+        for batch_id, events in self._kept.after(after):
+            found += [each for each in events if each.id > after]
+            if len(found) >= limit:
+                return found, batch_id
         return found, MAX_ID
 
     async def _slices(self, run: int, after: int) -> list[int]:
