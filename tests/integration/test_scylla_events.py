@@ -1,11 +1,12 @@
 """The events that a node wrote itself: kept to be published, and what is kept is what is stored."""
 
+import asyncio
 from collections import Counter
 
 import pytest
 
-from tests.integration.test_scylla_nodes import Node, Start, eventually
-from tests.integration.test_scylla_races import hold_up
+from tests.integration.test_scylla_nodes import Node, Start, eventually, finished
+from tests.integration.test_scylla_races import SOON_S, hold_up
 from tradewire.adapters.scylla import outbox
 from tradewire.domain.errors import Unavailable
 from tradewire.domain.outbox import DomainEvent
@@ -92,3 +93,24 @@ async def test_of_what_was_sent_again_elsewhere_the_dropped_try_is_not_told(
     await eventually(told, "the other node has told how far the log is complete")
     sent = [event.id for event in await all_pages(slow, 100) if event.type == "MessageSent"]
     assert sent == [message.id]
+
+
+async def test_what_another_node_has_finished_is_told_as_that_left_it(start: Start) -> None:
+    dying, heir = await start(), await start()
+    room = await dying.shop.direct()
+    before = await dying.shop.send(room, "bob", "before")
+    dying.stop_at("BATCH")
+    sending = dying.shop.append(dying.shop.message(room, text="once", key="k"))
+    await asyncio.sleep(SOON_S)
+    await dying.die()
+    again = await heir.shop.send(room, text="once", key="k")
+    await eventually(lambda: finished(heir), "the run is finished")
+    assert isinstance(await sending, Unavailable)
+    dying.store.engine.on_statement = None
+
+    async def told() -> bool:
+        return again.id in {event.id for event in await all_pages(dying, 100)}
+
+    await eventually(told, "the heir has told how far the log is complete")
+    sent = [event.id for event in await all_pages(dying, 100) if event.type == "MessageSent"]
+    assert sent == [before.id, again.id]

@@ -234,6 +234,17 @@ async def test_a_lease_is_for_one(start: Start) -> None:
     assert (mine.held, await other.take()) == (False, True)
 
 
+async def test_a_lease_that_runs_out_while_it_is_prolonged_is_lost(start: Start) -> None:
+    engine, now_s = (await start()).store.engine, 0.0
+    lease = Lease(engine, "another name", "mine", 60, now=lambda: now_s)
+    assert await lease.take()
+    prolonging = asyncio.create_task(lease.keep())
+    await asyncio.sleep(0)
+    now_s = 59.0
+    assert not await prolonging
+    assert not lease.held
+
+
 async def test_one_node_publishes_and_another_follows_when_it_has_ended(start: Start) -> None:
     one, other = await start(), await start()
     assert await one.store.relay.leads()

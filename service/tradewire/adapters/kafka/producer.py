@@ -1,6 +1,7 @@
 """Sends records and waits until all of them are durable."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,13 +16,14 @@ from tradewire.adapters.kafka.options import BATCH_BYTES, Options
 
 DEADLINE_S = 10.0
 ABANDON_S = 1.0
-HASHES_REMEMBERED = 65_536
+HASHES_REMEMBERED, KEY_BYTES = 65_536, 128
+"""Of so many keys up to this length it is remembered where they belong."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Outgoing(Struct, frozen=True):
-    """A record to send; `topic` is the full name, `partition` None for that of the key."""
+    """A record to send; `topic` is the full name, `partition` None for that of the key, or any."""
 
     topic: str
     key: bytes | None
@@ -127,7 +129,11 @@ class Sending:
         """Send what is gathered and wait for everything."""
         for place in list(self._batches):
             await self._hand_over(place)
-        await asyncio.gather(*self.sent)
+        # Not by `gather`, which would cancel what then fails with nobody to hear of it.
+        if self.sent:
+            done, _ = await asyncio.wait(self.sent, return_when=asyncio.FIRST_EXCEPTION)
+            for future in done:
+                future.result()
 
     async def _hand_over(self, place: tuple[str, int]) -> None:
         topic, partition = place
@@ -142,7 +148,11 @@ class Sending:
         if count is None:
             partitions = await self._producer.partitions_for(record.topic)
             count = self._partitions[record.topic] = len(partitions)
-        return _hash(record.key or b"") % count
+        if record.key is None:
+            return random.randrange(count)
+        return (
+            _known_hash(record.key) if len(record.key) <= KEY_BYTES else _hash(record.key)
+        ) % count
 
 
 def _appended(batch: Any, record: Outgoing) -> bool:
@@ -153,11 +163,13 @@ def _appended(batch: Any, record: Outgoing) -> bool:
     return added is not None
 
 
-@lru_cache(HASHES_REMEMBERED)
 def _hash(key: bytes) -> int:
     """What all clients of Kafka choose the partition of a key by."""
     hashed: int = murmur2(key) & 0x7FFFFFFF
     return hashed
+
+
+_known_hash = lru_cache(HASHES_REMEMBERED)(_hash)
 
 
 def _heard(future: "asyncio.Future[object]") -> None:

@@ -38,8 +38,8 @@ WORTHWHILE = 32
 requests, and all that they cost the cluster. A full group is worth it, however small.
 """
 GATHER_S, GATHER_UNIT_S = 0.006, 0.0005
-"""How long after a group the next one begins, and for how many units of it: what comes one by one
-waits for nothing, what comes fast goes together (docs/decisions/0008).
+"""A group begins so long after the one before at the most, and so long for each unit of that: what
+comes one by one waits for nothing, what comes fast goes together (docs/decisions/0008).
 """
 GROUP_BYTES = 8 << 20
 """What the writes of a group can come to at most: all of it goes into one row of the outbox, and
@@ -336,11 +336,15 @@ class ScyllaJournal:
         async with self._adding:
             added = await self._insist(run, add)
         if not added:
+            self._kept.forget(batch_id)
             return False
         self._kept.add(run.run, batch_id, len(events), draft.events)
         # From here on the group is anybody's to finish.
         rows = rows_of(draft)
-        return await self._insist(run, lambda: self._engine.write(rows))
+        visible = await self._insist(run, lambda: self._engine.write(rows))
+        if not visible:
+            self._kept.forget(batch_id)
+        return visible
 
     async def _insist(self, run: Run, attempt: Callable[[], Awaitable[None]]) -> bool:
         """Do it until it succeeds while the run is alive; whether it did."""

@@ -70,7 +70,9 @@ class Lease:
         """
         asked = self._now()
         kept = (self._lasts_s, self._holder, self.name, self._holder)
-        return self._extend(asked, await self._engine.decide("KEEP_LEASE", *kept))
+        lasts = await self._engine.decide("KEEP_LEASE", *kept)
+        # What ran out meanwhile stays lost: something may have been given up for it.
+        return self._extend(asked, lasts and self.held)
 
     async def drop(self) -> None:
         """Let go of it."""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct
@@ -17,7 +18,9 @@ ROWS_READ = 16
 """Groups read at a time of one run."""
 
 KEPT_BYTES = 4 << 20
-"""Of events that this node wrote, and need not read again to publish them."""
+"""Of events that this node wrote, packed, that it need not read again to publish them: some seconds
+of full load.
+"""
 
 
 class RunRow(Struct, frozen=True):
@@ -95,41 +98,45 @@ class KeptEvents:
 
     Attributes:
         run: whose they are, 0 for none.
-        since: every later batch of the run is kept.
+        since: the events of every later batch of the run are kept.
     """
 
     def __init__(self) -> None:
         self.begin(0)
 
     def begin(self, run: int) -> None:
-        """Keep the batches of a run that has none yet; 0: of none."""
+        """Keep what a run will write; 0: nothing."""
         self.run = run
         self.since = 0
+        self._newest = 0
         self._batches: deque[tuple[int, int, list[EventRow]]] = deque()
         self._bytes = 0
 
     def add(self, run: int, batch_id: int, size: int, rows: list[EventRow]) -> None:
         """Keep the next batch, which is in the outbox; `size`, of its events, in bytes."""
-        if run != self.run or batch_id <= self.since:
+        if run != self.run:
             return
-        self._batches.append((batch_id, size, rows))
-        self._bytes += size
+        self._newest = batch_id
+        if rows:
+            self._batches.append((batch_id, size, rows))
+            self._bytes += size
         while self._bytes > KEPT_BYTES:
             self.since, size, _ = self._batches.popleft()
             self._bytes -= size
 
     def forget(self, batch_id: int) -> None:
-        """Keep nothing up to this batch: its row in the outbox may change."""
-        newest = self._batches[-1][0] if self._batches else 0
-        self.since = max(self.since, batch_id, newest)
+        """Keep nothing so far: what this batch holds may change, or never be told."""
+        self.since = self._newest = max(self._newest, batch_id)
         self._batches.clear()
         self._bytes = 0
 
     def after(self, after: int) -> Iterator[tuple[int, list[DomainEvent]]]:
-        """The batches with a greater id than this, which is `since` at least, and their events."""
-        for batch_id, _, rows in self._batches:
-            if batch_id > after:
-                yield batch_id, events_of(rows)
+        """The batches with a greater id than this, which is `since` at least, and their events, in
+        no order.
+        """
+        younger = takewhile(lambda batch: batch[0] > after, reversed(self._batches))
+        for batch_id, _, rows in reversed(list(younger)):
+            yield batch_id, events_of(rows)
 
 
 class EventLog:
@@ -175,7 +182,8 @@ class EventLog:
         self, run: RunRow, after: int, limit: int
     ) -> tuple[Sequence[DomainEvent], int]:
         """The oldest events of a run, at least `limit` if it has them; up to which id."""
-        if run.run == self._kept.run and after >= self._kept.since:
+        own = run.run == self._kept.run and run.finished is None
+        if own and after >= self._kept.since:
             return self._of_own(after, limit)
         found: list[DomainEvent] = []
         end = MAX_ID if run.finished is None else run.finished

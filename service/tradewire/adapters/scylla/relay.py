@@ -21,6 +21,11 @@ class ScyllaRelay:
         self._name = f"{cell}/relay"
         self._lease = self._fresh_lease()
 
+    @property
+    def led(self) -> bool:
+        """Whether this node publishes at this moment."""
+        return self._lease.held
+
     async def leads(self) -> bool:
         if self._lease.held:
             return await self._lease.keep()

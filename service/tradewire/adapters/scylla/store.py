@@ -185,11 +185,11 @@ class ScyllaStore:
         return await run.keep()
 
     async def _tell_horizon(self) -> None:
-        """For ever: tell the other nodes, while there are any, up to where the log is complete."""
+        """For ever: tell up to where the log is complete, unless who publishes is alone."""
         while True:
             await asyncio.sleep(self._horizon_s)
             run, journal = self._run, self.journal
-            if run is None or not run.alive or not self.cluster.others:
+            if run is None or not run.alive or (self.relay.led and not self.cluster.others):
                 continue
             try:
                 horizon = journal.horizon(self._clock.next_id())
