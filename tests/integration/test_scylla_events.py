@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.integration.test_scylla_nodes import Node, Start, eventually, finished
-from tests.integration.test_scylla_races import SOON_S, hold_up
+from tests.integration.test_scylla_races import SOON_S, send_again_elsewhere
 from tradewire.adapters.scylla import outbox
 from tradewire.domain.errors import Unavailable
 from tradewire.domain.outbox import DomainEvent
@@ -80,12 +80,7 @@ async def test_of_what_was_sent_again_elsewhere_the_dropped_try_is_not_told(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, other = await start(), await start()
-    room = await slow.shop.direct()
-    held, sending = await hold_up(slow, room, monkeypatch)
-    message = await other.shop.send(room, text="once", key="k")
-    held.set()
-    assert isinstance(await sending, Unavailable)
-    await slow.store.journal.drained()
+    _, message = await send_again_elsewhere(slow, other, monkeypatch)
 
     async def told() -> bool:
         return message.id in {event.id for event in await all_pages(slow, 100)}

@@ -271,16 +271,26 @@ async def hold_up(
     return held, sending
 
 
-async def test_what_was_held_up_and_sent_again_elsewhere_meanwhile_is_there_once(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow, other = await start(), await start()
+async def send_again_elsewhere(
+    slow: Node, other: Node, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, Message]:
+    """A send that one node holds up until another has stored its repetition, in a conversation of
+    theirs; the first node has settled it.
+    """
     room = await slow.shop.direct()
     held, sending = await hold_up(slow, room, monkeypatch)
     message = await other.shop.send(room, text="once", key="k")
     held.set()
     assert isinstance(await sending, Unavailable)
     await slow.store.journal.drained()
+    return room, message
+
+
+async def test_what_was_held_up_and_sent_again_elsewhere_meanwhile_is_there_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = await start(), await start()
+    room, message = await send_again_elsewhere(slow, other, monkeypatch)
     assert slow.late == []
     await check_once(other, room, message)
 
