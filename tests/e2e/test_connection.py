@@ -1,6 +1,7 @@
 """The handshake, the `Welcome`, frames and replies (protocol §3)."""
 
 import asyncio
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -255,6 +256,33 @@ async def test_what_one_connection_asks_takes_effect_in_its_order(
     heard = await bob.heard("MessageReceived", "ConversationUpdated")
     assert [e["message"]["text"] for e in heard[:-1]] == list(map(str, range(50)))
     assert heard[-1]["conversation"]["status"] == "closed"
+
+
+@BOTH
+async def test_the_order_holds_however_commands_are_spread_over_frames(
+    connect: Connect, protocol: Subprotocol
+) -> None:
+    alice = await connect("alice", protocol=protocol)
+    about = {"conversation_id": await direct(alice, "bob")}
+    (first,) = await say(alice, about["conversation_id"], "0")
+    commands: list[dict[str, object]] = []
+    for number in range(1, 100):
+        send = {"type": "SendMessage", "id": number, "text": str(number), **about}
+        # What these refer to must be read first.
+        commands.append({**send, "reply_to": first} if number % 7 == 0 else send)
+        if number % 5 == 0:
+            commands.append({"type": "GetMessages", "id": f"h{number}", "limit": 200, **about})
+    lengths = itertools.cycle((1, 1, 4, 1, 2, 9, 1))
+    while commands:
+        length = next(lengths)
+        frame, commands = commands[:length], commands[length:]
+        await alice.put(frame if length > 1 else frame[0])
+    for number in range(5, 100, 5):
+        shown = (await alice.reply(f"h{number}"))["result"]["messages"]
+        assert [message["text"] for message in shown] == list(map(str, range(number + 1)))
+    sent = [(await alice.reply(number))["result"]["message"] for number in range(1, 100)]
+    ids = [int(message["message_id"]) for message in sent]
+    assert ids == sorted(ids)
 
 
 @BOTH

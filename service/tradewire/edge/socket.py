@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +26,7 @@ from tradewire.domain.ids import timestamp
 from tradewire.domain.results import MessageResult, PongResult, Result, TokenResult
 from tradewire.edge.handshake import Handshake
 from tradewire.edge.hub import Connection
+from tradewire.edge.incoming import ChatResponse, Frame
 from tradewire.edge.outbound import Outbound
 from tradewire.protocol.frames import Malformed
 from tradewire.protocol.session import HEARTBEAT_S, SILENCE_S, Session
@@ -61,15 +63,16 @@ class ChatSocket:
     """
 
     __slots__ = (
-        "_closed", "_closing", "_ended", "_expiry", "_handshake", "_idle", "_missed",
-        "_outbound", "_pending", "_session", "_sockets", "_transport", "_ws", "connection", "turn",
+        "_closed", "_closing", "_ended", "_expiry", "_fresh", "_handshake", "_idle", "_items",
+        "_missed", "_outbound", "_pending", "_session", "_sockets", "_transport", "_waiting", "_ws",
+        "connection", "turn",
     )  # fmt: skip
 
     def __init__(
         self,
         sockets: "ChatSockets",
         transport: asyncio.Transport,
-        ws: web.WebSocketResponse[bool],
+        ws: ChatResponse,
         handshake: Handshake,
     ) -> None:
         caller = handshake.caller
@@ -103,13 +106,17 @@ class ChatSocket:
         self._missed: int | None = None
         self._pending: dict[PendingReply, None] = {}
         self._idle: asyncio.Future[None] | None = None
+        # The frame in hand: what of it comes next, and the command before that, if it must wait.
+        self._items: Iterator[Command | Malformed] = iter(())
+        self._waiting: Command | None = None
+        self._fresh = False
 
     @classmethod
     async def accept(
         cls, sockets: "ChatSockets", request: web.Request, handshake: Handshake
     ) -> "ChatSocket":
         """Upgrade a request."""
-        ws = web.WebSocketResponse(
+        ws = ChatResponse(
             protocols=(handshake.codec.name,),
             compress=False,
             autoping=False,
@@ -251,54 +258,84 @@ class ChatSocket:
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            message = await self._ws.receive()
-            kind = message.type
-            now = loop.time()
+            frame = await self._ws.receive_unless(self._take)
+            kind = frame.type
             if kind in _ENDS:
                 return
             if self._closing is not None:
                 continue
             if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-                await self._take(message.data, binary=kind is WSMsgType.BINARY, now=now)
+                await self._take_waiting(frame)
             else:
-                self._session.heard_at = now
+                self._session.heard_at = loop.time()
                 if kind is WSMsgType.PING:
-                    await self._ws.pong(message.data)
+                    await self._ws.pong(frame.data)
 
-    async def _take(self, frame: bytes, *, binary: bool, now: float) -> None:
-        """Carry out what a frame holds, in its order."""
-        for item in self._session.receive(frame, binary=binary, now=now):
+    def _take(self, frame: Frame) -> bool:
+        """Carry out what a frame holds, up to what must be waited for; whether that was all."""
+        if self._closing is None:
+            now = asyncio.get_running_loop().time()
+            binary = frame.type is WSMsgType.BINARY
+            self._items = iter(self._session.receive(frame.data, binary=binary, now=now))
+            self._advance()
+        return self._waiting is None
+
+    async def _take_waiting(self, frame: Frame) -> None:
+        """Carry out a frame that was begun as it arrived, or else begin it."""
+        if self._waiting is None:
+            self._take(frame)
+        while self._waiting is not None:
+            command = self._waiting
+            try:
+                await self._carry_out(command)
+            except Exception as error:  # noqa: BLE001  # one command must not end the connection
+                self._fail(command, error)
+            self._advance()
+
+    def _advance(self) -> None:
+        """Take commands up to the first that must be waited for."""
+        self._waiting = None
+        for item in self._items:
             if self._closing is not None:
                 return
             if isinstance(item, Malformed):
                 self._refuse(item.id, item.error)
                 continue
             try:
-                if isinstance(item, SendMessage):
-                    await self._take_send(item, now)
-                else:
-                    await self._settled()
-                    self._reply(item.id, await self._execute(item))
-            except TradewireError as error:
-                self._refuse(item.id, error)
-            except Exception:  # noqa: BLE001  # one command must not end the connection
-                _log.exception("command failed", command=type(item).__name__)
-                self._refuse(item.id, Internal())
+                if not isinstance(item, SendMessage) or not self._send_ready(item):
+                    self._waiting = item
+                    return
+            except Exception as error:  # noqa: BLE001  # nor this one
+                self._fail(item, error)
         if self._session.close is not None:
             self.close(self._session.close)
 
-    async def _take_send(self, command: SendMessage, now: float) -> None:
-        sending, caller = self._sockets.service.sending, self._session.caller
-        fresh = self._session.is_fresh(command.key) and self.connection.keys_fresh
-        admission = sending.ready(caller, command, fresh=fresh)
-        if admission is None:
-            admission = await sending.prepare(caller, command, fresh=fresh)
-        # Closing by now, nothing more is answered, so nothing more is stored.
-        if self._closing is None and not self._transport.is_closing():
-            self._send(command, admission, now, fresh=fresh and self.connection.keys_fresh)
+    async def _carry_out(self, command: Command) -> None:
+        if isinstance(command, SendMessage):
+            fresh = self._fresh
+            admission = await self._sockets.service.sending.prepare(
+                self._session.caller, command, fresh=fresh
+            )
+            self._send(command, admission, fresh=fresh and self.connection.keys_fresh)
+        else:
+            await self._settled()
+            self._reply(command.id, await self._execute(command))
 
-    def _send(self, command: SendMessage, admission: Admission, now: float, *, fresh: bool) -> None:
-        reply = PendingReply(self, command.id, now + SEND_DEADLINE_S)
+    def _send_ready(self, command: SendMessage) -> bool:
+        """Send, if nothing must be waited for."""
+        fresh = self._session.is_fresh(command.key) and self.connection.keys_fresh
+        admission = self._sockets.service.sending.ready(self._session.caller, command, fresh=fresh)
+        if admission is None:
+            self._fresh = fresh
+            return False
+        self._send(command, admission, fresh=fresh)
+        return True
+
+    def _send(self, command: SendMessage, admission: Admission, *, fresh: bool) -> None:
+        # Closing by now, nothing more is answered, so nothing more is stored.
+        if self._closing is not None or self._transport.is_closing():
+            return
+        reply = PendingReply(self, command.id, self._session.heard_at + SEND_DEADLINE_S)
         self._sockets.service.sending.append(
             self._session.caller,
             command,
@@ -308,6 +345,12 @@ class ChatSocket:
             fresh=fresh,
         )
         self._pending[reply] = None
+
+    def _fail(self, command: Command, error: Exception) -> None:
+        if not isinstance(error, TradewireError):
+            _log.error("command failed", command=type(command).__name__, exc_info=error)
+            error = Internal()
+        self._refuse(command.id, error)
 
     def replied(self, reply: "PendingReply", outcome: MessageResult | TradewireError) -> None:
         """A send came back: answer it, unless its deadline has been answered already."""
