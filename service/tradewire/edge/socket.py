@@ -64,8 +64,8 @@ class ChatSocket:
 
     __slots__ = (
         "_closed", "_closing", "_ended", "_expiry", "_fresh", "_handshake", "_idle", "_items",
-        "_missed", "_outbound", "_pending", "_session", "_sockets", "_transport", "_waiting", "_ws",
-        "connection", "turn",
+        "_loop", "_missed", "_outbound", "_pending", "_session", "_sockets", "_transport",
+        "_waiting", "_ws", "connection", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,7 @@ class ChatSocket:
     ) -> None:
         caller = handshake.caller
         session_id = sockets.hub.new_session_id()
+        self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._transport = transport
         self._ws = ws
@@ -87,7 +88,7 @@ class ChatSocket:
             handshake.codec,
             sockets.admission.limits,
             sockets.admission.messages_of(caller),
-            asyncio.get_running_loop().time(),
+            self._loop.time(),
         )
         self._outbound = Outbound(transport, handshake.codec, batch=handshake.batch)
         self.connection = Connection(
@@ -256,7 +257,6 @@ class ChatSocket:
                 await self._outbound.drained(DRAIN_DEADLINE_S)
 
     async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             frame = await self._ws.receive_unless(self._take)
             kind = frame.type
@@ -267,14 +267,14 @@ class ChatSocket:
             if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
                 await self._take_waiting(frame)
             else:
-                self._session.heard_at = loop.time()
+                self._session.heard_at = self._loop.time()
                 if kind is WSMsgType.PING:
                     await self._ws.pong(frame.data)
 
     def _take(self, frame: Frame) -> bool:
         """Carry out what a frame holds, up to what must be waited for; whether that was all."""
         if self._closing is None:
-            now = asyncio.get_running_loop().time()
+            now = self._loop.time()
             binary = frame.type is WSMsgType.BINARY
             self._items = iter(self._session.receive(frame.data, binary=binary, now=now))
             self._advance()
@@ -370,7 +370,7 @@ class ChatSocket:
     async def _settled(self) -> None:
         """Wait until all sends are answered: with their deadline at the latest."""
         if self._pending:
-            self._idle = asyncio.get_running_loop().create_future()
+            self._idle = self._loop.create_future()
             await self._idle
 
     async def _execute(self, command: Command) -> Result:
@@ -419,16 +419,14 @@ class ChatSocket:
             self.tell(TokenExpiring(expires_at=timestamp(int(expires_at * 1000))))
             noticed = True
         wait = left if noticed else min(left - EXPIRY_NOTICE_S, EXPIRY_LOOK_S)
-        self._expiry = asyncio.get_running_loop().call_later(
-            wait, partial(self._arm_expiry, noticed=noticed)
-        )
+        self._expiry = self._loop.call_later(wait, partial(self._arm_expiry, noticed=noticed))
 
     async def _close(self, code: Close) -> None:
         try:
             async with asyncio.timeout(CLOSE_DEADLINE_S):
                 if code is Close.RESTART:
                     await self._settled()
-                self._outbound.flush(asyncio.get_running_loop().time())
+                self._outbound.flush(self._loop.time())
                 # Not by aiohttp, which would end the connection at once: with frames of the client
                 # still unread, the system would reset it and drop what the client has not read.
                 if not self._transport.is_closing():
