@@ -7,14 +7,27 @@ import msgspec
 
 from loadtest.messages import MESSAGE_TEXT
 
+NODE_SHIFT, NODE_MASK = 12, 0x3FF
+"""Where an id says which node issued it: above 12 bits of sequence, in 10 bits."""
+
 
 class Order:
-    """The greatest message id that a receiver has got of one conversation from one node."""
+    """The order in which a receiver gets the messages of a conversation: rising ids, of each node
+    that they were sent through.
+    """
 
-    __slots__ = ("last_id",)
+    __slots__ = ("_greatest",)
 
     def __init__(self) -> None:
-        self.last_id = 0
+        self._greatest: dict[int, int] = {}
+
+    def came(self, message_id: int) -> bool:
+        """A message came; whether it is younger than all before it of its node."""
+        node = message_id >> NODE_SHIFT & NODE_MASK
+        younger = message_id > self._greatest.get(node, 0)
+        if younger:
+            self._greatest[node] = message_id
+        return younger
 
 
 class View:
@@ -46,8 +59,8 @@ class Flow:
 
     Every message must be acknowledged once and delivered once to each receiver, under the same
     message id. As each receiver sees them the numbers must rise, and so must the message ids of a
-    conversation, of all its senders on one node. What breaks this is counted in ``faults``, by
-    name.
+    conversation, of all that were sent through one node. What breaks this is counted in
+    ``faults``, by name.
 
     Attributes:
         kind: the name of the latency from the due time to a delivery.
@@ -122,10 +135,12 @@ class Flow:
             if not (resuming and n <= last):
                 self._faults["delivered twice or never sent"] += 1
             return None
-        number, order = int(message_id), view.order
-        if n == last + 1 and number > order.last_id:
-            view.last, order.last_id = n, number
-        elif not self._note(view, n, number) and self._ordered and not resuming:
+        in_order = view.order.came(int(message_id))
+        if n == last + 1:
+            view.last = n
+        else:
+            in_order = self._note(view, n) and in_order
+        if not in_order and self._ordered and not resuming:
             self._faults["out of order"] += 1
         self._came(n, message, message_id)
         return message.due
@@ -146,18 +161,15 @@ class Flow:
         self._count("never acknowledged", 0 if sender_gone else replies)
         self._count("never delivered", lost)
 
-    def _note(self, view: View, n: int, number: int) -> bool:
+    def _note(self, view: View, n: int) -> bool:
         """Write down what a receiver got otherwise than the next; whether it may come then."""
-        order = view.order
-        in_order = n > view.last and number > order.last_id
-        if n > view.last:
-            missing = range(view.last + 1, n)
-            view.skipped.update(m for m in missing if m in self._under_way)
-            view.last = n
-        else:
+        if n <= view.last:
             view.skipped.discard(n)
-        order.last_id = max(order.last_id, number)
-        return in_order
+            return False
+        missing = range(view.last + 1, n)
+        view.skipped.update(m for m in missing if m in self._under_way)
+        view.last = n
+        return True
 
     def _came(self, n: int, message: UnderWay, message_id: str) -> None:
         """The reply and the events, whichever comes first, must name the same id."""

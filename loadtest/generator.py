@@ -52,7 +52,7 @@ class Crowd:
         self._plan = plan
         self._tally = tally
         self._shared = Shared(plan, tally)
-        self._orders_seen: dict[tuple[int, str, object], Order] = {}
+        self._orders_seen: dict[tuple[int, str], Order] = {}
         self._readers = self._make_readers()
         self.sessions = [] if self._readers else self._make_sessions()
         self._publisher = self._make_publisher()
@@ -133,11 +133,8 @@ class Crowd:
         load = self._plan.load
         if isinstance(load, Idle) or "send" not in load.shares:
             return None
-        at = self._plan.connections[sender].endpoint
         receivers = {
-            number: self._orders_seen.setdefault(
-                (number, conversation.conversation_id, (at.host, at.port)), Order()
-            )
+            number: self._orders_seen.setdefault((number, conversation.conversation_id), Order())
             for number in conversation.receivers
             if number != sender
         }

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +25,9 @@ from tests.e2e.devices import (
 )
 from tests.e2e.harness import DEADLINE_S, Server, serving
 from tests.e2e.marketplace import Json, cloud_event
-from tests.e2e.places import Place
+from tests.e2e.places import Place, embedded
+from tradewire.adapters.sqlite.journal import SqliteJournal
+from tradewire.domain.errors import Close
 
 BOTH = pytest.mark.parametrize("protocol", SUBPROTOCOLS)
 GARBAGE = {"json": b'{"type": "Ping",', "msgpack": b"\xc1"}
@@ -152,6 +156,39 @@ async def test_only_a_good_token_of_the_same_user_refreshes(
         error = await alice.refused("RefreshToken", token=token)
         assert (error["code"], error["status"]) == (code, 401), what
     await alice.ask("Ping")
+
+
+async def test_a_command_behind_a_send_does_not_outlive_its_connection(tmp_path: Path) -> None:
+    async with (
+        serving(embedded(tmp_path)) as server,
+        connected(server, "alice") as alice,
+        connected(server, "bob") as bob,
+    ):
+        about = {"conversation_id": await direct(alice, "bob")}
+        await say(alice, about["conversation_id"], "before")
+        journal, sockets = server.node._store.journal, server.node._sockets
+        assert isinstance(journal, SqliteJournal)
+        assert sockets is not None
+        held = threading.Event()
+        journal.take_turn(lambda _: held.wait(DEADLINE_S))
+        await alice.put({"type": "SendMessage", "id": "send", "text": "held up", **about})
+        await alice.put({"type": "UpdateConversation", "id": "close", "status": "closed", **about})
+
+        async def sent() -> bool:
+            return journal.in_flight > 0
+
+        async def left() -> bool:
+            return len(sockets.open) == 1
+
+        await eventually(sent, "the message waits to be written")
+        socket = next(each for each in sockets.open if each.connection.user[1] == "alice")
+        socket.close(Close.RESTART)
+        await asyncio.sleep(0)
+        held.set()
+        assert await closed(alice) == 1012
+        await eventually(left, "the connection is counted out")
+        assert [reply["id"] for reply in alice.replies] == ["send"]
+        assert "ConversationUpdated" not in {event["type"] for event in await bob.heard()}
 
 
 async def test_a_newer_connection_replaces_that_of_the_same_device(connect: Connect) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMsgType, web
 from msgspec import UNSET, Struct
 
 from tradewire.domain import limits
@@ -47,6 +47,9 @@ CLOSE_DEADLINE_S = 2.0
 NO_CLOSE_FRAME = 1006
 
 _ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
+_THEIR_ERRORS = (WebSocketError, OSError)
+"""What a client or its network can do to a connection."""
+
 _PING = b"\x89\x00"
 _CLOSE = b"\x88\x02"
 
@@ -63,9 +66,9 @@ class ChatSocket:
     """
 
     __slots__ = (
-        "_closed", "_closing", "_ended", "_expiry", "_fresh", "_handshake", "_idle", "_items",
-        "_loop", "_missed", "_outbound", "_pending", "_session", "_sockets", "_transport",
-        "_waiting", "_ws", "connection", "turn",
+        "_closed", "_closing", "_ended", "_expiry", "_fresh", "_handshake", "_held", "_idle",
+        "_items", "_loop", "_missed", "_outbound", "_pending", "_session", "_sockets",
+        "_transport", "_ws", "connection", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -109,7 +112,7 @@ class ChatSocket:
         self._idle: asyncio.Future[None] | None = None
         # The frame in hand: what of it comes next, and the command before that, if it must wait.
         self._items: Iterator[Command | Malformed] = iter(())
-        self._waiting: Command | None = None
+        self._held: Command | None = None
         self._fresh = False
 
     @classmethod
@@ -258,14 +261,17 @@ class ChatSocket:
 
     async def _read(self) -> None:
         while True:
-            frame = await self._ws.receive_unless(self._take)
+            self._ws.offer(self._take)
+            frame = await self._ws.receive()
             kind = frame.type
             if kind in _ENDS:
+                if isinstance(frame.data, Exception) and not isinstance(frame.data, _THEIR_ERRORS):
+                    _log.error("connection broken off", exc_info=frame.data)
                 return
             if self._closing is not None:
                 continue
             if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-                await self._take_waiting(frame)
+                await self._finish(frame)
             else:
                 self._session.heard_at = self._loop.time()
                 if kind is WSMsgType.PING:
@@ -278,14 +284,14 @@ class ChatSocket:
             binary = frame.type is WSMsgType.BINARY
             self._items = iter(self._session.receive(frame.data, binary=binary, now=now))
             self._advance()
-        return self._waiting is None
+        return self._held is None
 
-    async def _take_waiting(self, frame: Frame) -> None:
-        """Carry out a frame that was begun as it arrived, or else begin it."""
-        if self._waiting is None:
+    async def _finish(self, frame: Frame) -> None:
+        """Go on with a frame that was begun as it arrived, or else begin it."""
+        if self._held is None:
             self._take(frame)
-        while self._waiting is not None:
-            command = self._waiting
+        while self._held is not None:
+            command = self._held
             try:
                 await self._carry_out(command)
             except Exception as error:  # noqa: BLE001  # one command must not end the connection
@@ -293,8 +299,8 @@ class ChatSocket:
             self._advance()
 
     def _advance(self) -> None:
-        """Take commands up to the first that must be waited for."""
-        self._waiting = None
+        """Carry out commands up to the first that must be waited for, which is held."""
+        self._held = None
         for item in self._items:
             if self._closing is not None:
                 return
@@ -303,9 +309,9 @@ class ChatSocket:
                 continue
             try:
                 if not isinstance(item, SendMessage) or not self._send_ready(item):
-                    self._waiting = item
+                    self._held = item
                     return
-            except Exception as error:  # noqa: BLE001  # nor this one
+            except Exception as error:  # noqa: BLE001  # one command must not end the connection
                 self._fail(item, error)
         if self._session.close is not None:
             self.close(self._session.close)
@@ -319,7 +325,9 @@ class ChatSocket:
             self._send(command, admission, fresh=fresh and self.connection.keys_fresh)
         else:
             await self._settled()
-            self._reply(command.id, await self._execute(command))
+            # Nothing that is not answered takes effect.
+            if self._closing is None:
+                self._reply(command.id, await self._execute(command))
 
     def _send_ready(self, command: SendMessage) -> bool:
         """Send, if nothing must be waited for."""
@@ -347,6 +355,7 @@ class ChatSocket:
         self._pending[reply] = None
 
     def _fail(self, command: Command, error: Exception) -> None:
+        """Answer a command that raised something."""
         if not isinstance(error, TradewireError):
             _log.error("command failed", command=type(command).__name__, exc_info=error)
             error = Internal()
@@ -370,8 +379,10 @@ class ChatSocket:
     async def _settled(self) -> None:
         """Wait until all sends are answered: with their deadline at the latest."""
         if self._pending:
-            self._idle = self._loop.create_future()
-            await self._idle
+            if self._idle is None or self._idle.done():
+                self._idle = self._loop.create_future()
+            # The reader and a close may both wait for it, and the close has a deadline.
+            await asyncio.shield(self._idle)
 
     async def _execute(self, command: Command) -> Result:
         if isinstance(command, Ping):

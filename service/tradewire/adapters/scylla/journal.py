@@ -287,6 +287,8 @@ class ScyllaJournal:
             # Who read a conversation meanwhile may have remembered it as it was before.
             draft.settle()
         if late or not durable:
+            # Its events may be fewer yet, or be told by others.
+            self._kept.forget(self._last_batch)
             outcomes = [_unless_refused(outcome) for outcome in outcomes]
         elif self._settling:
             # The first message of a key may be one that is dropped yet.
@@ -294,7 +296,6 @@ class ScyllaJournal:
         self._on_group(len(group.units), time.monotonic() - group.begun)
         self._newest = max(self._newest, draft.newest)
         if late and group.row is not None:
-            self._kept.forget(group.row[1])
             settling = asyncio.create_task(self._settle(group, run), name="late group")
             self._settling.add(settling)
             self._answer_all(group, outcomes)
@@ -336,15 +337,11 @@ class ScyllaJournal:
         async with self._adding:
             added = await self._insist(run, add)
         if not added:
-            self._kept.forget(batch_id)
             return False
         self._kept.add(run.run, batch_id, len(events), draft.events)
         # From here on the group is anybody's to finish.
         rows = rows_of(draft)
-        visible = await self._insist(run, lambda: self._engine.write(rows))
-        if not visible:
-            self._kept.forget(batch_id)
-        return visible
+        return await self._insist(run, lambda: self._engine.write(rows))
 
     async def _insist(self, run: Run, attempt: Callable[[], Awaitable[None]]) -> bool:
         """Do it until it succeeds while the run is alive; whether it did."""
