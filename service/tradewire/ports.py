@@ -364,6 +364,12 @@ class Cluster(Protocol):
         as living until another one has finished its run.
         """
 
+    @property
+    def alone_s(self) -> float:
+        """For how many seconds no other node has lived; 0.0 where one does, or where it is not
+        known as of ROUTE_AGE_S ago.
+        """
+
     async def look(self) -> None:
         """See now which nodes live: whichever began before is among the others afterwards.
 

@@ -1,6 +1,7 @@
 """Several nodes on one keyspace: who lives, who holds whose connections, who was refused."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -86,6 +87,36 @@ class TestNodes:
         await eventually(lambda: _knows(staying, dying), "it is known")
         await dying.die()
         await eventually(lambda: _is_gone(staying, number), "it is gone")
+
+    async def test_it_is_alone_from_when_the_last_other_one_ended(self, start: Start) -> None:
+        staying = await start()
+        await eventually(lambda: _is_alone(staying), "nobody else is there")
+        leaving = await start()
+        await eventually(lambda: _knows(staying, leaving), "the other one is known")
+        assert staying.store.cluster.alone_s == 0
+        known_at = time.monotonic()
+        await leaving.store.close()
+        await eventually(lambda: _is_alone(staying), "it is alone again")
+        assert staying.store.cluster.alone_s < time.monotonic() - known_at
+
+    async def test_one_that_came_and_went_between_two_looks_was_there(self, start: Start) -> None:
+        staying = await start()
+        await eventually(lambda: _is_alone(staying), "nobody else is there")
+        before = time.monotonic()
+        passing = await start()
+        await passing.store.close()
+        await staying.store.cluster.look()
+        assert staying.store.cluster.alone_s < time.monotonic() - before
+
+    async def test_who_cannot_look_does_not_know_that_it_is_alone(self, start: Start) -> None:
+        node = await start()
+        await eventually(lambda: _is_alone(node), "nobody else is there")
+        node.stop_at("RUNS")
+
+        async def is_unknown() -> bool:
+            return node.store.cluster.alone_s == 0
+
+        await eventually(is_unknown, "what was seen is too old")
 
     async def test_a_former_life_of_its_own_is_no_other_node(self, start: Start) -> None:
         node, other = await start(), await start()
@@ -271,6 +302,10 @@ async def _refusals(node: Node, after: int) -> list[Refusal]:
     """Refusals of the node's tenant: tests share the keyspace."""
     heard = await node.store.cluster.refusals(after)
     return [each for each in heard if each.tenant == node.shop.tenant]
+
+
+async def _is_alone(node: Node) -> bool:
+    return node.store.cluster.alone_s > 0
 
 
 async def _is_gone(node: Node, number: int) -> bool:

@@ -359,6 +359,19 @@ async def test_who_is_added_is_resumed_for_nodes_that_had_not_heard_of_it(
     await until(lambda: carol.resumed)
 
 
+async def test_who_comes_to_a_node_that_is_alone_is_not(wire: Wire) -> None:
+    store = MemoryStore(ManualClock())
+    node = Node(1, Cell(), wire, store)
+    await until(lambda: wire.places)
+    running = len(node.tasks)
+    bob = await node.connect("bob")
+    assert len(node.tasks) > running
+    await until(lambda: len(node.tasks) == running)
+    assert bob.resumed == []
+    await node.tasks.stop(DEADLINE_S)
+    await store.close()
+
+
 async def test_a_block_on_one_node_is_known_on_the_others(nodes: list[Node]) -> None:
     one, two, _ = nodes
     room = await room_of(one, "alice", "bob")

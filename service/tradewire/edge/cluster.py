@@ -235,10 +235,14 @@ class ClusterHub(LocalHub):
             await asyncio.sleep(ROUTE_AGE_S)
 
     def _resume_later(self, user: Key, since: int) -> None:
-        """Resume the user's connections when every other node can know that they are here."""
+        """Resume the user's connections when every other node can know that they are here, if there
+        was one that did not.
+        """
 
         async def resume() -> None:
             await asyncio.sleep(SEEN_BY_ALL_S)
+            if self._cluster.alone_s > SEEN_BY_ALL_S:
+                return
             for connection in self.of_user(user):
                 connection.resume(since)
 

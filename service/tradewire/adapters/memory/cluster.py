@@ -1,6 +1,7 @@
 """A cell whose nodes are in one process."""
 
 from collections.abc import Iterable, Mapping
+from math import inf
 
 from tradewire.ports import Refusal
 
@@ -34,6 +35,10 @@ class MemoryCluster:
     def others(self) -> Mapping[int, int]:
         living = self._cell.living if self._seen is None else self._seen
         return {node: run for node, run in living.items() if node != self.node}
+
+    @property
+    def alone_s(self) -> float:
+        return 0.0 if self.others else inf
 
     def look_away(self) -> None:
         """See nothing of what becomes of other nodes."""

@@ -39,7 +39,7 @@ class Nodes:
         self._own: set[int] = set()
         self._living: dict[int, int] = {}
         self._ended: set[int] = set()
-        self._looked = float("-inf")
+        self._looked = self._accompanied = float("-inf")
         self._run: Run | None = None
 
     @property
@@ -54,6 +54,13 @@ class Nodes:
     def others(self) -> Mapping[int, int]:
         # Of two runs with the same number the older one is dead.
         return {node: run for run, node in sorted(self._living.items())}
+
+    @property
+    def alone_s(self) -> float:
+        now = time.monotonic()
+        if self._living or now - self._looked >= ROUTE_AGE_S:
+            return 0.0
+        return now - self._accompanied
 
     def begin(self, run: Run) -> None:
         """A life of this node begins."""
@@ -74,7 +81,7 @@ class Nodes:
 
     async def find(self, users: Iterable[Key]) -> dict[Key, frozenset[int]]:
         asked = list(users)
-        if not self._living and time.monotonic() - self._looked < ROUTE_AGE_S:
+        if self.alone_s:
             return dict.fromkeys(asked, frozenset())
         found = await self._sessions.find(asked)
         if any(self._is_unknown(run) for runs in found.values() for run in runs):
@@ -108,7 +115,10 @@ class Nodes:
         for each in runs:
             self._clock.observe(each.horizon)
         self._living = {run.run: run.node for run in runs if run.finished is None}
-        self._ended = {run.run for run in runs if run.finished is not None}
+        ended = {run.run for run in runs if run.finished is not None}
+        if self._living or ended - self._ended:
+            self._accompanied = asked
+        self._ended = ended
 
     async def watch(self) -> None:
         """For ever: see which nodes live."""
