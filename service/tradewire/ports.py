@@ -206,8 +206,10 @@ class Conversations(Protocol):
     ) -> list[Member]:
         """Members with a user id above `after`, by user id."""
 
-    async def member(self, tenant: str, conversation_id: str, user_id: str) -> Member | None:
-        """One member."""
+    async def members_named(
+        self, tenant: str, conversation_id: str, user_ids: Sequence[str]
+    ) -> list[Member]:
+        """Those of these users who are members, in no order; each user is named once."""
 
     async def showing_product(
         self, tenant: str, product_id: str, after: str, limit: int

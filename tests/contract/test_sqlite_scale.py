@@ -25,7 +25,7 @@ READS = (
         "NUMBER",
         "VIEWS",
         "MEMBERS",
-        "MEMBER",
+        "MEMBERS_NAMED",
         "RECEIPTS",
         "UNREAD",
         "UNREAD_TOTAL",

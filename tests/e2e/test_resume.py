@@ -1,10 +1,12 @@
 """What a device hears that comes back with `since` (protocol §3 "Resume")."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.e2e.devices import SUBPROTOCOLS, Call, Connect, Device, Subprotocol, direct, group, say
+from tests.e2e.harness import Server
 from tests.e2e.marketplace import cloud_event, order_created, order_status, product
 
 BOTH = pytest.mark.parametrize("protocol", SUBPROTOCOLS)
@@ -360,3 +362,19 @@ async def test_nothing_is_lost_between_what_was_missed_and_what_is_live(connect:
         await reader.hear("SyncCompleted")
         heard = await reader.heard("MessageReceived")
         assert {event["message"]["message_id"] for event in heard} == set(sent)
+
+
+@pytest.mark.parametrize("place", ["scylla"], indirect=True)
+async def test_many_who_were_added_are_read_together(server: Server, connect: Connect) -> None:
+    alice = await connect("alice")
+    room = await group(alice, "bob")
+    crowd = [f"member-{number:02}" for number in range(90)]
+    await alice.ask("AddMembers", conversation_id=room, user_ids=crowd)
+    statements: Counter[str] = Counter()
+    store: Any = server.node._store
+    store.engine.on_statement = lambda name: statements.update((name,))
+    events = await missed(await connect("bob", since=0))
+    store.engine.on_statement = None
+    added = [event["member"]["user_id"] for event in events if event["type"] == "MemberAdded"]
+    assert sorted(added) == crowd
+    assert statements.total() < len(crowd)

@@ -48,7 +48,7 @@ async def _view(conversation: str, user: str, shop: Shop) -> object:
 
 
 async def _member(conversation: str, user: str, shop: Shop) -> object:
-    return await shop.store.conversations.member(shop.tenant, conversation, user)
+    return await shop.member(conversation, user)
 
 
 async def _access(conversation: str, shop: Shop) -> object:

@@ -178,11 +178,10 @@ class Members:
         self, caller: Caller, conversation_id: str, user_ids: Sequence[str]
     ) -> MembersResult:
         reads = self._context.store.conversations
-        found = [
-            await reads.member(caller.tenant, conversation_id, user_id)
-            for user_id in dict.fromkeys(user_ids)
-        ]
-        return MembersResult([member for member in found if member is not None])
+        named = list(dict.fromkeys(user_ids))
+        members = await reads.members_named(caller.tenant, conversation_id, named)
+        found = {member.user_id: member for member in members}
+        return MembersResult([found[user_id] for user_id in named if user_id in found])
 
 
 def _check_owner_stays(access: Access, user_id: str, *, leaving: bool) -> None:

@@ -1,5 +1,6 @@
 """What a client missed, told from the present state (protocol §3 "Resume")."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -15,6 +16,9 @@ from tradewire.usecases.views import Views
 
 REWRITES = frozenset({"MessageEdited", "MessageDeleted", "MessageReceived"})
 """Changes of which the message is told as it is now."""
+
+MEMBERSHIPS = frozenset({"MemberAdded", "MemberRemoved", "MemberRoleChanged"})
+"""Changes of which the member is told as it is now."""
 
 _OVERLAP = limits.RESUME_OVERLAP_MS << TIME_SHIFT
 
@@ -55,9 +59,10 @@ class Resume:
     ) -> list[tuple[int, events.Event]]:
         blocked = await self._context.blocks.get((caller.tenant, caller.user_id))
         rewritten = await self._rewritten(caller, changes)
+        members = await self._members(caller, changes)
         told: list[tuple[int, events.Event]] = []
         for change in changes:
-            event = await self._event(caller, change, blocked, rewritten)
+            event = await self._event(caller, change, blocked, rewritten, members)
             if event is not None:
                 told.append((change.change_id, event))
         return told
@@ -75,12 +80,31 @@ class Resume:
         await self._views.add_cards(caller.tenant, found)
         return {(message.conversation_id, message.id): message for message in found}
 
+    async def _members(
+        self, caller: Caller, changes: Sequence[MissedChange]
+    ) -> dict[tuple[str, str], Member]:
+        """The members who were added or got another role and are there, as they are now."""
+        named: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        for change in changes:
+            if change.kind in MEMBERSHIPS:
+                named[change.conversation_id][change.subject] = None
+        found: dict[tuple[str, str], Member] = {}
+        for conversation_id, users in named.items():
+            # Who hears of it here may not have been told by the node where it happened.
+            self._context.access.forget((caller.tenant, conversation_id))
+            members = await self._context.store.conversations.members_named(
+                caller.tenant, conversation_id, list(users)
+            )
+            found |= {(conversation_id, member.user_id): member for member in members}
+        return found
+
     async def _event(
         self,
         caller: Caller,
         change: MissedChange,
         blocked: frozenset[str],
         rewritten: dict[tuple[str, int], Message],
+        members: dict[tuple[str, str], Member],
     ) -> events.Event | None:
         """The event of a change; None when what it is about is gone or not for the caller."""
         match change.kind:
@@ -96,9 +120,7 @@ class Resume:
                     change_id=str(change.change_id), conversation_id=change.conversation_id
                 )
             case "MemberAdded" | "MemberRemoved" | "MemberRoleChanged":
-                # Who hears of it here may not have been told by the node where it happened.
-                self._context.access.forget((caller.tenant, change.conversation_id))
-                return _membership(change, await self._member(caller, change))
+                return _membership(change, members.get((change.conversation_id, change.subject)))
             case "UserBlocked":
                 return events.UserBlocked(
                     change_id=str(change.change_id),
@@ -124,11 +146,6 @@ class Resume:
             else events.ConversationUpdated
         )
         return kind(change_id=str(change.change_id), conversation=view)
-
-    async def _member(self, caller: Caller, change: MissedChange) -> Member | None:
-        return await self._context.store.conversations.member(
-            caller.tenant, change.conversation_id, change.subject
-        )
 
     async def _product(self, caller: Caller, change: MissedChange) -> events.Event | None:
         products = await self._context.store.catalogue.products(caller.tenant, [change.subject])

@@ -89,10 +89,12 @@ class ConversationReads:
         users = sorted(user for user in seats if user > after)[:limit]
         return [structs.replace(seats[user].member) for user in users]
 
-    async def member(self, tenant: str, conversation_id: str, user_id: str) -> Member | None:
+    async def members_named(
+        self, tenant: str, conversation_id: str, user_ids: Sequence[str]
+    ) -> list[Member]:
         room = self._find(tenant).rooms.get(conversation_id)
-        seat = room.seats.get(user_id) if room else None
-        return structs.replace(seat.member) if seat else None
+        seats = room.seats if room else {}
+        return [structs.replace(seats[user].member) for user in user_ids if user in seats]
 
     async def showing_product(
         self, tenant: str, product_id: str, after: str, limit: int

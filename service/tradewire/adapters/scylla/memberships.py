@@ -10,7 +10,7 @@ from tradewire.domain.receipts import Receipt
 from tradewire.domain.types import Member
 
 ASKED = 100
-"""Conversations asked for in one statement."""
+"""Conversations, or members, asked for in one statement."""
 
 
 class Seat(NamedTuple):

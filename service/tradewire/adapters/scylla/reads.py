@@ -10,7 +10,7 @@ from tradewire.adapters.scylla.expiry import Expiry
 from tradewire.adapters.scylla.history import History, both
 from tradewire.adapters.scylla.inbox import Inbox
 from tradewire.adapters.scylla.loads import order_card, stored_message
-from tradewire.adapters.scylla.memberships import markers_of, members_of
+from tradewire.adapters.scylla.memberships import ASKED, members_of
 from tradewire.adapters.scylla.resume import ResumeReads
 from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.adapters.scylla.unread import UnreadReads
@@ -73,14 +73,19 @@ class ConversationReads:
             after, size = rows[-1][0], CHUNK
         return found[:limit]
 
-    async def member(self, tenant: str, conversation_id: str, user_id: str) -> Member | None:
-        room, row = await both(
+    async def members_named(
+        self, tenant: str, conversation_id: str, user_ids: Sequence[str]
+    ) -> list[Member]:
+        parts = [user_ids[at : at + ASKED] for at in range(0, len(user_ids), ASKED)]
+        room, found = await both(
             self._rooms.get(tenant, conversation_id),
-            self._engine.row("MEMBER", tenant, conversation_id, user_id),
+            all_of(
+                [self._engine.rows("MEMBERS_OF", tenant, conversation_id, part) for part in parts]
+            ),
         )
-        if room is None or row is None or not row[1]:
-            return None
-        return markers_of(row, room.deleted_at).member()
+        if room is None:
+            return []
+        return [each.member() for rows in found for each in members_of(rows, room.deleted_at)]
 
     async def showing_product(
         self, tenant: str, product_id: str, after: str, limit: int

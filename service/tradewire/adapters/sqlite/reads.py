@@ -21,7 +21,6 @@ Database = sqlite3.Connection
 
 _encode = msgspec.json.Encoder().encode
 _decode_roles = msgspec.json.Decoder(dict[str, Role]).decode
-_decode_member = msgspec.json.Decoder(Member).decode
 _decode_receipts = msgspec.json.Decoder(list[Receipt]).decode
 _decode_edit = msgspec.json.Decoder(Edit).decode
 _decode_product = msgspec.json.Decoder(ProductCard).decode
@@ -79,12 +78,15 @@ class ConversationReads:
             lambda database: rows.decode_members(database.execute(sql.MEMBERS, page).fetchone()[0])
         )
 
-    async def member(self, tenant: str, conversation_id: str, user_id: str) -> Member | None:
-        def job(database: Database) -> Member | None:
-            row = database.execute(sql.MEMBER, (tenant, conversation_id, user_id)).fetchone()
-            return _decode_member(row[0]) if row else None
-
-        return await self._read(job)
+    async def members_named(
+        self, tenant: str, conversation_id: str, user_ids: Sequence[str]
+    ) -> list[Member]:
+        asked = (tenant, conversation_id, _encode(user_ids).decode())
+        return await self._read(
+            lambda database: rows.decode_members(
+                database.execute(sql.MEMBERS_NAMED, asked).fetchone()[0]
+            )
+        )
 
     async def showing_product(
         self, tenant: str, product_id: str, after: str, limit: int

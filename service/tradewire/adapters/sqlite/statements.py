@@ -226,10 +226,12 @@ SELECT json_group_array(json(member)) FROM (
         AND user_id > ?
     ORDER BY user_id LIMIT ?)
 """
-MEMBER = f"""
-SELECT {_MEMBER} FROM members
-WHERE number = (SELECT number FROM conversations WHERE tenant = ? AND conversation_id = ?)
-    AND user_id = ?
+MEMBERS_NAMED = f"""
+SELECT json_group_array(json(member)) FROM (
+    SELECT {_MEMBER} AS member FROM members
+    WHERE number = (
+        SELECT number FROM conversations WHERE tenant = ? AND conversation_id = ?)
+        AND user_id IN (SELECT value FROM json_each(?)))
 """
 # Of all members, or none when they are more than the limit.
 RECEIPTS = """

@@ -21,7 +21,7 @@ class MarkersContract:
         await shop.send(conversation)
         moved = await shop.read(conversation, "bob", first.id)
         assert (moved.up_to, moved.marked, moved.moved) == (first.id, 1, True)
-        bob = await shop.store.conversations.member(shop.tenant, conversation, "bob")
+        bob = await shop.member(conversation, "bob")
         assert bob is not None
         assert bob.last_read_id == bob.last_delivered_id == first.message_id
 

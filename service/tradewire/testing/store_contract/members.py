@@ -72,7 +72,7 @@ class MembersContract:
         assert access.roles == {"alice": "owner", "carol": "moderator"}
         assert access.conversation.member_count == 2
         assert await shop.inbox("bob") == []
-        assert await shop.store.conversations.member(shop.tenant, group, "bob") is None
+        assert await shop.member(group, "bob") is None
         with pytest.raises(NotFound):
             await shop.add("no-such", "dave")
 
@@ -92,9 +92,20 @@ class MembersContract:
         assert await set_role("bob")
         assert not await set_role("mallory")
         assert not await set_role("bob", "no-such")
-        bob = await shop.store.conversations.member(shop.tenant, group, "bob")
+        bob = await shop.member(group, "bob")
         assert bob is not None
         assert bob.role == "admin"
+
+    async def test_some_members_are_read_by_name(self, shop: Shop) -> None:
+        users = [f"u{number:03}" for number in range(250)]
+        group = await shop.group("alice", *users)
+        await shop.remove(group, "u007")
+        reads = shop.store.conversations
+        found = await reads.members_named(shop.tenant, group, ["alice", "mallory", *users])
+        assert sorted(member.user_id for member in found) == ["alice", *users[:7], *users[8:]]
+        assert {member.user_id: member.role for member in found}["alice"] == "owner"
+        assert await reads.members_named(shop.tenant, group, []) == []
+        assert await reads.members_named(shop.tenant, "no-such", ["alice"]) == []
 
     async def test_members_are_read_in_pages_by_user_id(self, shop: Shop) -> None:
         users = [f"u{number:03}" for number in range(60)]
@@ -153,7 +164,7 @@ class MembersContract:
         assert await conversations.access(shop.elsewhere, group) is None
         assert await conversations.view(shop.elsewhere, "alice", group, shop.time()) is None
         assert await conversations.members(shop.elsewhere, group, "", 10) == []
-        assert await conversations.member(shop.elsewhere, group, "alice") is None
+        assert await other.member(group, "alice") is None
         assert await messages.by_id(shop.elsewhere, [(group, message.id)]) == []
         assert await messages.before(shop.elsewhere, group, MAX_ID, 5) == []
         assert await messages.after(shop.elsewhere, group, 0, 5) == []

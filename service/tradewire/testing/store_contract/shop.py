@@ -326,6 +326,12 @@ class Shop:
         """Unread messages in all conversations that are neither archived nor muted."""
         return await self.store.conversations.unread_total(self.tenant, user, self.time())
 
+    async def member(self, conversation_id: str, user: str) -> Member | None:
+        """One member."""
+        reads = self.store.conversations
+        found = await reads.members_named(self.tenant, conversation_id, [user])
+        return found[0] if found else None
+
     async def missed(self, user: str, after: int, limit: int = 100) -> Missed:
         """What a user missed."""
         return await self.store.conversations.missed(self.tenant, user, after, limit)
