@@ -366,10 +366,9 @@ class Cluster(Protocol):
         as living until another one has finished its run.
         """
 
-    @property
-    def alone_s(self) -> float:
-        """For how many seconds no other node has lived; 0.0 where one does, or where it is not
-        known as of ROUTE_AGE_S ago.
+    def alone_since(self, moment: float) -> bool:
+        """Whether no other node has lived since then, by `time.monotonic`, but for ones that began
+        in the last ROUTE_AGE_S. False where it is not known.
         """
 
     async def look(self) -> None:

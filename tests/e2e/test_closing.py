@@ -158,7 +158,10 @@ async def test_only_a_good_token_of_the_same_user_refreshes(
     await alice.ask("Ping")
 
 
-async def test_a_command_behind_a_send_does_not_outlive_its_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["closed by the server", "lost"])
+async def test_a_command_behind_a_send_does_not_outlive_its_connection(
+    tmp_path: Path, how: str
+) -> None:
     async with (
         serving(embedded(tmp_path)) as server,
         connected(server, "alice") as alice,
@@ -171,8 +174,10 @@ async def test_a_command_behind_a_send_does_not_outlive_its_connection(tmp_path:
         assert sockets is not None
         held = threading.Event()
         journal.take_turn(lambda _: held.wait(DEADLINE_S))
-        await alice.put({"type": "SendMessage", "id": "send", "text": "held up", **about})
-        await alice.put({"type": "UpdateConversation", "id": "close", "status": "closed", **about})
+        await alice.put([
+            {"type": "SendMessage", "id": "send", "text": "held up", **about},
+            {"type": "UpdateConversation", "id": "close", "status": "closed", **about},
+        ])  # fmt: skip
 
         async def sent() -> bool:
             return journal.in_flight > 0
@@ -182,12 +187,15 @@ async def test_a_command_behind_a_send_does_not_outlive_its_connection(tmp_path:
 
         await eventually(sent, "the message waits to be written")
         socket = next(each for each in sockets.open if each.connection.user[1] == "alice")
-        socket.close(Close.RESTART)
+        if how == "lost":
+            socket._transport.abort()
+        else:
+            socket.close(Close.RESTART)
         await asyncio.sleep(0)
         held.set()
-        assert await closed(alice) == 1012
+        assert await closed(alice) == (None if how == "lost" else 1012)
         await eventually(left, "the connection is counted out")
-        assert [reply["id"] for reply in alice.replies] == ["send"]
+        assert [reply["id"] for reply in alice.replies] == ([] if how == "lost" else ["send"])
         assert "ConversationUpdated" not in {event["type"] for event in await bob.heard()}
 
 

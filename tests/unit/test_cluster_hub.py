@@ -150,12 +150,12 @@ class Node:
 
     async def die(self) -> None:
         await self.tasks.stop(DEADLINE_S)
-        del self.cell.living[self.number]
+        self.cell.end(self.number)
 
     async def end(self) -> None:
         await self.tasks.stop(DEADLINE_S)
         await self.hub.stop()
-        del self.cell.living[self.number]
+        self.cell.end(self.number)
 
 
 @pytest.fixture(autouse=True)
@@ -357,6 +357,16 @@ async def test_who_is_added_is_resumed_for_nodes_that_had_not_heard_of_it(
     added = AddMembers(conversation_id=made.conversation.conversation_id, user_ids=["carol"])
     await one.give("alice", added)
     await until(lambda: carol.resumed)
+
+
+async def test_who_comes_while_another_node_lives_is_resumed_also_when_that_has_ended(
+    nodes: list[Node],
+) -> None:
+    one, two, three = nodes
+    bob = await two.connect("bob")
+    await one.end()
+    await three.end()
+    await until(lambda: bob.resumed)
 
 
 async def test_who_comes_to_a_node_that_is_alone_is_not(wire: Wire) -> None:

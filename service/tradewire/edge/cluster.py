@@ -14,6 +14,7 @@ for by resuming connections from the store, which is where everything durable is
 import asyncio
 import itertools
 import re
+import time
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Protocol, cast
 from weakref import WeakValueDictionary
@@ -226,22 +227,25 @@ class ClusterHub(LocalHub):
             here = bool(self.of_user(user))
             if here and user not in self._placed:
                 self._placed.add(user)
-                self._resume_later(user, self._clock.next_id())
-                await self._cluster.join(*user)
+                since, begun = self._clock.next_id(), time.monotonic()
+                try:
+                    await self._cluster.join(*user)
+                finally:
+                    self._resume_later(user, since, begun)
             elif not here and user in self._placed:
                 await self._cluster.leave(*user)
                 self._placed.discard(user)
         if not here:
             await asyncio.sleep(ROUTE_AGE_S)
 
-    def _resume_later(self, user: Key, since: int) -> None:
-        """Resume the user's connections when every other node can know that they are here, if there
-        was one that did not.
+    def _resume_later(self, user: Key, since: int, begun: float) -> None:
+        """Resume the user's connections when every other node can know that they are here, if one
+        has lived since they `begun` to be.
         """
 
         async def resume() -> None:
             await asyncio.sleep(SEEN_BY_ALL_S)
-            if self._cluster.alone_s > SEEN_BY_ALL_S:
+            if self._cluster.alone_since(begun):
                 return
             for connection in self.of_user(user):
                 connection.resume(since)
@@ -266,7 +270,12 @@ class ClusterHub(LocalHub):
             await asyncio.sleep(GATHER_S)
 
     async def stop(self) -> None:
-        """Tell what waits, and that this node ends."""
+        """Tell what waits, and what is being stored, and that this node ends."""
+        try:
+            if self._listener is not None:
+                await self._listener.settled()
+        except TradewireError as error:
+            _log.warning("what is stored yet is not told to other nodes", reason=str(error))
         await self._send_waiting(last=True)
         await self._bus.close()
 
@@ -339,6 +348,8 @@ class ClusterHub(LocalHub):
                     _log.warning("other nodes cannot be heard yet", reason=str(error))
                     await asyncio.sleep(SILENT_S)
                     continue
+                if listening:
+                    self._tasks.start(f"resume {since}", self._miss_later(since))
                 listening = run
                 self._peers.clear()
                 self._miss(since)
@@ -431,6 +442,11 @@ class ClusterHub(LocalHub):
         """Something that was told after an id may be missing here."""
         self._missed = since if self._missed is None else min(self._missed, since)
 
+    async def _miss_later(self, since: int) -> None:
+        """The same when the others know that the users of a former run are here."""
+        await asyncio.sleep(SEEN_BY_ALL_S)
+        self._miss(since)
+
     def _take(self, item: nodes.AnyItem, sender: int, run: int) -> None:
         assert self._listener is not None
         match item:
@@ -466,7 +482,7 @@ class ClusterHub(LocalHub):
         super().publish(tenant, user_ids, event, event_id=event_id, skip=skip)
         if isinstance(event, MemberAdded) and self.connected(tenant, event.user_id):
             # A node that has not heard of it yet may tell those who were members before.
-            self._resume_later((tenant, event.user_id), int(event.change_id))
+            self._resume_later((tenant, event.user_id), int(event.change_id), time.monotonic())
 
     # --- keys -------------------------------------------------------------------------------------
 

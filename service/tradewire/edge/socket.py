@@ -274,7 +274,7 @@ class ChatSocket:
                 await self._finish(frame)
             else:
                 self._session.heard_at = self._loop.time()
-                if kind is WSMsgType.PING:
+                if kind is WSMsgType.PING and not self._over:
                     await self._ws.pong(frame.data)
 
     def _take(self, frame: Frame) -> bool:
@@ -316,6 +316,11 @@ class ChatSocket:
         if self._session.close is not None:
             self.close(self._session.close)
 
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is answered; then nothing more takes effect."""
+        return self._closing is not None or self._transport.is_closing()
+
     async def _carry_out(self, command: Command) -> None:
         if isinstance(command, SendMessage):
             fresh = self._fresh
@@ -325,8 +330,7 @@ class ChatSocket:
             self._send(command, admission, fresh=fresh and self.connection.keys_fresh)
         else:
             await self._settled()
-            # Nothing that is not answered takes effect.
-            if self._closing is None:
+            if not self._over:
                 self._reply(command.id, await self._execute(command))
 
     def _send_ready(self, command: SendMessage) -> bool:
@@ -340,8 +344,7 @@ class ChatSocket:
         return True
 
     def _send(self, command: SendMessage, admission: Admission, *, fresh: bool) -> None:
-        # Closing by now, nothing more is answered, so nothing more is stored.
-        if self._closing is not None or self._transport.is_closing():
+        if self._over:
             return
         reply = PendingReply(self, command.id, self._session.heard_at + SEND_DEADLINE_S)
         self._sockets.service.sending.append(

@@ -18,7 +18,7 @@ REWRITES = frozenset({"MessageEdited", "MessageDeleted", "MessageReceived"})
 """Changes of which the message is told as it is now."""
 
 MEMBERSHIPS = frozenset({"MemberAdded", "MemberRemoved", "MemberRoleChanged"})
-"""Changes of which the member is told as it is now."""
+"""Changes that are told by whether the user is a member now, and as which."""
 
 _OVERLAP = limits.RESUME_OVERLAP_MS << TIME_SHIFT
 
@@ -83,7 +83,7 @@ class Resume:
     async def _members(
         self, caller: Caller, changes: Sequence[MissedChange]
     ) -> dict[tuple[str, str], Member]:
-        """The members who were added or got another role and are there, as they are now."""
+        """The users of such changes who are members now."""
         named: defaultdict[str, dict[str, None]] = defaultdict(dict)
         for change in changes:
             if change.kind in MEMBERSHIPS:

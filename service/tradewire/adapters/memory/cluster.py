@@ -1,7 +1,7 @@
 """A cell whose nodes are in one process."""
 
+import time
 from collections.abc import Iterable, Mapping
-from math import inf
 
 from tradewire.ports import Refusal
 
@@ -9,14 +9,20 @@ User = tuple[str, str]
 
 
 class Cell:
-    """What its nodes share: which of them live, by number, who is connected where, and who was
-    refused.
+    """What its nodes share: which of them live, by number, when one ended last, who is connected
+    where, and who was refused.
     """
 
     def __init__(self) -> None:
         self.living: dict[int, int] = {}
         self.places: dict[User, set[int]] = {}
         self.refusals: list[Refusal] = []
+        self.ended_at = float("-inf")
+
+    def end(self, node: int) -> None:
+        """A node lives no more."""
+        del self.living[node]
+        self.ended_at = time.monotonic()
 
 
 class MemoryCluster:
@@ -36,9 +42,8 @@ class MemoryCluster:
         living = self._cell.living if self._seen is None else self._seen
         return {node: run for node, run in living.items() if node != self.node}
 
-    @property
-    def alone_s(self) -> float:
-        return 0.0 if self.others else inf
+    def alone_since(self, moment: float) -> bool:
+        return not self.others and self._cell.ended_at < moment
 
     def look_away(self) -> None:
         """See nothing of what becomes of other nodes."""

@@ -387,7 +387,8 @@ class ScyllaJournal:
         return min([waiting, *(group.least for group in self._groups)]) - 1
 
     def _own_horizon(self) -> tuple[int, int, int]:
-        run = self._run.run if self._run is not None else 0
+        # A lapsed run is told of no further than it has registered: another one finishes it.
+        run = self._run.run if self._run is not None and self._run.alive else 0
         # What begins while the log is read is not told: a group may be there before an older one.
         return run, self.horizon(self._clock.next_id()), self._last_batch
 

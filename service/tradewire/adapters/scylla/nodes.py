@@ -55,12 +55,9 @@ class Nodes:
         # Of two runs with the same number the older one is dead.
         return {node: run for run, node in sorted(self._living.items())}
 
-    @property
-    def alone_s(self) -> float:
-        now = time.monotonic()
-        if self._living or now - self._looked >= ROUTE_AGE_S:
-            return 0.0
-        return now - self._accompanied
+    def alone_since(self, moment: float) -> bool:
+        fresh = time.monotonic() - self._looked < ROUTE_AGE_S
+        return fresh and not self._living and self._accompanied < moment
 
     def begin(self, run: Run) -> None:
         """A life of this node begins."""
@@ -81,7 +78,7 @@ class Nodes:
 
     async def find(self, users: Iterable[Key]) -> dict[Key, frozenset[int]]:
         asked = list(users)
-        if self.alone_s:
+        if self.alone_since(time.monotonic()):
             return dict.fromkeys(asked, frozenset())
         found = await self._sessions.find(asked)
         if any(self._is_unknown(run) for runs in found.values() for run in runs):
@@ -117,7 +114,8 @@ class Nodes:
         self._living = {run.run: run.node for run in runs if run.finished is None}
         ended = {run.run for run in runs if run.finished is not None}
         if self._living or ended - self._ended:
-            self._accompanied = asked
+            # One that has ended may have lived until it was read.
+            self._accompanied = time.monotonic()
         self._ended = ended
 
     async def watch(self) -> None:
