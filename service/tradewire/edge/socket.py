@@ -328,10 +328,12 @@ class ChatSocket:
                 self._session.caller, command, fresh=fresh
             )
             self._send(command, admission, fresh=fresh and self.connection.keys_fresh)
-        else:
+            return
+        if self._pending:
             await self._settled()
-            if not self._over:
-                self._reply(command.id, await self._execute(command))
+            if self._over:
+                return
+        self._reply(command.id, await self._execute(command))
 
     def _send_ready(self, command: SendMessage) -> bool:
         """Send, if nothing must be waited for."""
