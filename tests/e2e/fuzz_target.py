@@ -14,6 +14,7 @@ from tests.e2e.authorization_calls import UPGRADE, Json
 from tests.e2e.fuzz_values import CONVERSATION, MESSAGE, Request
 from tests.e2e.harness import DEADLINE_S, Server
 from tradewire.client.codec import codec_for
+from tradewire.protocol.session import HEARTBEAT_S
 
 STATUSES = {
     "bad_request": {400, 405, 413, 417, 431},
@@ -76,12 +77,13 @@ class Target:
         return data
 
     async def connect(self, protocol: str) -> aiohttp.ClientWebSocketResponse:
-        """A new socket of the fuzzer's, welcomed."""
+        """A new socket of the fuzzer's, welcomed; it gives signs of life while nobody reads it."""
         socket = await self._http.ws_connect(
             f"{self.server.url}/ws/chat",
             params={"token": self.server.token("fuzzer")},
             protocols=(protocol,),
             max_msg_size=1 << 24,
+            heartbeat=HEARTBEAT_S,
         )
         await socket.receive(timeout=DEADLINE_S)
         return socket
