@@ -6,8 +6,11 @@ An id of protocol §3 holds its time: its upper 41 bits are milliseconds.
 from tradewire.client.codec import Json
 
 TIME_SHIFT = 22
-REMEMBERED_MS = 20_000
-"""How far before `since` ids are remembered: twice the 10 s that a resume reaches back."""
+REMEMBERED_MS = 600_000
+"""How far before `since` ids are remembered. A resume reaches back 10 s, but who finishes what a
+dead node left announces it once more, and that may have been heard long before: the takeover waits
+for a lease, and for a cluster that may be slow.
+"""
 MOST_REMEMBERED = 100_000
 
 

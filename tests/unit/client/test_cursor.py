@@ -67,11 +67,11 @@ def test_after_an_event_was_withheld_only_a_new_resume_moves_the_cursor() -> Non
 
 def test_ids_that_a_resume_may_repeat_are_remembered_and_no_others() -> None:
     seen = SeenIds()
-    late, early = snowflake(100_000), snowflake(79_999)
-    seen.add([late, early, snowflake(90_000)])
+    late, early = snowflake(1_000_000), snowflake(399_999)
+    seen.add([late, early, snowflake(400_000)])
     seen.forget_before(late)
     assert late in seen
-    assert snowflake(90_000) in seen
+    assert snowflake(400_000) in seen
     assert early not in seen
 
 
@@ -95,7 +95,7 @@ async def take(feed: Feed, count: int) -> list[str]:
 
 async def test_ids_are_forgotten_half_a_minute_after_they_were_settled() -> None:
     feed = opened(None)
-    old, new = snowflake(50_000), snowflake(500_000)
+    old, new = snowflake(50_000), snowflake(5_000_000)
     feed.accept(received(old))
     feed.accept(received(new))
     feed.forget()
