@@ -6,9 +6,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from loadtest.messages import MESSAGE_TEXT
-
-NODE_SHIFT, NODE_MASK = 12, 0x3FF
-"""Where an id says which node issued it: above 12 bits of sequence, in 10 bits."""
+from tradewire.domain.ids import node_of
 
 
 class Order:
@@ -23,7 +21,7 @@ class Order:
 
     def came(self, message_id: int) -> bool:
         """A message came; whether it is younger than all before it of its node."""
-        node = message_id >> NODE_SHIFT & NODE_MASK
+        node = node_of(message_id)
         younger = message_id > self._greatest.get(node, 0)
         if younger:
             self._greatest[node] = message_id

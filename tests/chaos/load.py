@@ -22,7 +22,7 @@ from tests.fault.load import LOST, RETRY_S, WINDOW, Ended, SocketWriter, Told
 from tests.fault.load import Load as OneServerLoad
 from tests.fault.process import ServerProcess
 from tradewire.client import ClientError, CommandError
-from tradewire.domain.ids import NODE_BITS, SEQUENCE_BITS, TIME_SHIFT
+from tradewire.domain.ids import TIME_SHIFT, node_of
 from tradewire.domain.limits import RESUME_OVERLAP_MS
 
 Json = dict[str, Any]
@@ -259,7 +259,7 @@ class Record:
                 self._load.late.add(value)
             return
         # The order is that of one node: between two, a slower one may come just after.
-        node = (value >> SEQUENCE_BITS) & ((1 << NODE_BITS) - 1)
+        node = node_of(value)
         newest = self._newest.get(node, 0)
         if is_new and value < newest:
             behind = (newest >> TIME_SHIFT) - (value >> TIME_SHIFT)

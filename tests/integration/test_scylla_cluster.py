@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_scylla_nodes import Node, Start, eventually, node_of
+from tests.integration.test_scylla_nodes import Node, Start, eventually
 from tradewire.adapters.scylla import nodes, sessions
 from tradewire.domain.errors import Unavailable
-from tradewire.domain.ids import id_at, id_ms
+from tradewire.domain.ids import id_at, id_ms, node_of
 from tradewire.domain.writes import Revoke, SetSuspension
 from tradewire.ports import ROUTE_AGE_S, Refusal
 
@@ -90,13 +90,13 @@ class TestNodes:
 
     async def test_it_is_alone_from_when_the_last_other_one_ended(self, start: Start) -> None:
         staying = await start()
-        await eventually(lambda: _is_alone(staying, time.monotonic()), "nobody else is there")
+        await eventually(lambda: _is_alone(staying), "nobody else is there")
         leaving = await start()
         await eventually(lambda: _knows(staying, leaving), "the other one is known")
         known_at = time.monotonic()
         assert not staying.store.cluster.alone_since(known_at)
         await leaving.store.close()
-        await eventually(lambda: _is_alone(staying, time.monotonic()), "it is alone again")
+        await eventually(lambda: _is_alone(staying), "it is alone again")
         assert not staying.store.cluster.alone_since(known_at)
 
     async def test_one_that_came_and_went_between_two_looks_was_there(
@@ -115,11 +115,11 @@ class TestNodes:
 
     async def test_who_cannot_look_does_not_know_that_it_is_alone(self, start: Start) -> None:
         node = await start()
-        await eventually(lambda: _is_alone(node, time.monotonic()), "nobody else is there")
+        await eventually(lambda: _is_alone(node), "nobody else is there")
         node.stop_at("RUNS")
 
         async def is_unknown() -> bool:
-            return not node.store.cluster.alone_since(time.monotonic())
+            return not await _is_alone(node)
 
         await eventually(is_unknown, "what was seen is too old")
 
@@ -309,8 +309,8 @@ async def _refusals(node: Node, after: int) -> list[Refusal]:
     return [each for each in heard if each.tenant == node.shop.tenant]
 
 
-async def _is_alone(node: Node, moment: float) -> bool:
-    return node.store.cluster.alone_since(moment)
+async def _is_alone(node: Node) -> bool:
+    return node.store.cluster.alone_since(time.monotonic())
 
 
 async def _is_gone(node: Node, number: int) -> bool:

@@ -11,7 +11,7 @@ from tests.engines import Keyspace
 from tradewire.adapters.scylla.lease import Lease
 from tradewire.adapters.scylla.store import ScyllaStore
 from tradewire.domain.errors import Unavailable
-from tradewire.domain.ids import NODE_BITS, SEQUENCE_BITS, Clock, id_at
+from tradewire.domain.ids import Clock, id_at, node_of
 from tradewire.ports import Late
 from tradewire.testing.store_contract import Shop
 
@@ -64,10 +64,6 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> Non
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"not within {DEADLINE_S} s: {what}") from None
-
-
-def node_of(value: int) -> int:
-    return (value >> SEQUENCE_BITS) & ((1 << NODE_BITS) - 1)
 
 
 async def finished(node: Node) -> bool:

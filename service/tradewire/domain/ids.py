@@ -19,6 +19,7 @@ MAX_ID = (1 << 63) - 1
 SLOT_SHIFT = TIME_SHIFT + 14
 """An activity slot is 2**14 ms (16.4 s): how finely the inbox index is kept."""
 
+_NODE_MASK = (1 << NODE_BITS) - 1
 _SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
 
 
@@ -66,6 +67,11 @@ class Clock:
         if time << TIME_SHIFT | self._node > last:
             return time << TIME_SHIFT | self._node
         return (time + 1) << TIME_SHIFT | self._node
+
+
+def node_of(value: int) -> int:
+    """The number of the node that issued an id."""
+    return value >> SEQUENCE_BITS & _NODE_MASK
 
 
 def id_ms(value: int) -> int:

@@ -93,7 +93,7 @@ async def take(feed: Feed, count: int) -> list[str]:
     return [(await anext(feed.queue))["type"] for _ in range(count)]
 
 
-async def test_ids_are_forgotten_half_a_minute_after_they_were_settled() -> None:
+async def test_ids_are_forgotten_one_call_after_they_were_settled() -> None:
     feed = opened(None)
     old, new = snowflake(50_000), snowflake(5_000_000)
     feed.accept(received(old))

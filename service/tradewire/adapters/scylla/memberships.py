@@ -63,12 +63,18 @@ class Markers(NamedTuple):
         return Receipt(self.user_id, self.read, self.delivered)
 
 
+def parts_of(ids: Sequence[str]) -> list[Sequence[str]]:
+    """As many ids together as are asked for in one statement."""
+    return [ids[at : at + ASKED] for at in range(0, len(ids), ASKED)]
+
+
 async def seats(
     engine: Engine, tenant: str, user_id: str, conversation_ids: Sequence[str]
 ) -> dict[str, Seat]:
     """Those of these conversations that a user is a member of now, by id."""
-    parts = [conversation_ids[at : at + ASKED] for at in range(0, len(conversation_ids), ASKED)]
-    reads = [engine.rows("MEMBERSHIPS", tenant, user_id, part) for part in parts]
+    reads = [
+        engine.rows("MEMBERSHIPS", tenant, user_id, part) for part in parts_of(conversation_ids)
+    ]
     return {
         conversation_id: Seat(
             *(conversation_id, joined, created or 0, bool(archived), bool(pinned)),

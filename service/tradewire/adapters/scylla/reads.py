@@ -10,7 +10,7 @@ from tradewire.adapters.scylla.expiry import Expiry
 from tradewire.adapters.scylla.history import History, both
 from tradewire.adapters.scylla.inbox import Inbox
 from tradewire.adapters.scylla.loads import order_card, stored_message
-from tradewire.adapters.scylla.memberships import ASKED, members_of
+from tradewire.adapters.scylla.memberships import members_of, parts_of
 from tradewire.adapters.scylla.resume import ResumeReads
 from tradewire.adapters.scylla.rooms import Room, Rooms
 from tradewire.adapters.scylla.unread import UnreadReads
@@ -76,13 +76,11 @@ class ConversationReads:
     async def members_named(
         self, tenant: str, conversation_id: str, user_ids: Sequence[str]
     ) -> list[Member]:
-        parts = [user_ids[at : at + ASKED] for at in range(0, len(user_ids), ASKED)]
-        room, found = await both(
-            self._rooms.get(tenant, conversation_id),
-            all_of(
-                [self._engine.rows("MEMBERS_OF", tenant, conversation_id, part) for part in parts]
-            ),
-        )
+        reads = [
+            self._engine.rows("MEMBERS_OF", tenant, conversation_id, part)
+            for part in parts_of(user_ids)
+        ]
+        room, found = await both(self._rooms.get(tenant, conversation_id), all_of(reads))
         if room is None:
             return []
         return [each.member() for rows in found for each in members_of(rows, room.deleted_at)]
