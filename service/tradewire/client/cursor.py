@@ -14,16 +14,13 @@ for a lease, and for a cluster that may be slow.
 MOST_REMEMBERED = 100_000
 
 
-def event_ids(event: Json) -> list[int]:
-    """The ids that an event answers to, that of its place in the order of events first.
-
-    A new message that is announced again, since it became visible late, carries a `change_id`
-    besides its `message_id`. Typing, presence and the connection's own events have no id.
+def event_id(event: Json) -> int | None:
+    """The id of an event, its place in the order of all; None for typing, presence and the
+    connection's own events.
     """
-    ids = [event["change_id"]] if "change_id" in event else []
     if event["type"] == "MessageReceived":
-        ids.append(event["message"]["message_id"])
-    return [int(id_) for id_ in ids]
+        return int(event["message"]["message_id"])
+    return int(event["change_id"]) if "change_id" in event else None
 
 
 class Cursor:
@@ -89,9 +86,9 @@ class SeenIds:
     def __contains__(self, event_id: int) -> bool:
         return event_id in self._ids
 
-    def add(self, ids: list[int]) -> None:
-        """Remember ids. When full, the older half is forgotten."""
-        self._ids.update(ids)
+    def add(self, event_id: int) -> None:
+        """Remember an id. When full, the older half is forgotten."""
+        self._ids.add(event_id)
         if len(self._ids) > self._capacity:
             self._ids = set(sorted(self._ids)[len(self._ids) // 2 :])
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from tradewire.client.codec import Json
-from tradewire.client.cursor import Cursor, SeenIds, event_ids
+from tradewire.client.cursor import Cursor, SeenIds, event_id
 from tradewire.client.errors import ClientError
 
 
@@ -70,7 +70,6 @@ class Feed:
         self.queue = EventQueue(capacity)
         self._cursor = Cursor(since)
         self._seen = SeenIds()
-        self._safe_to_forget = since or 0
         self._withheld = asyncio.Event()
 
     @property
@@ -101,26 +100,22 @@ class Feed:
         """Hand an event over; False if it was withheld. A repeated one counts as handed over."""
         if event["type"] == "SyncCompleted":
             return self._complete(event)
-        ids = event_ids(event)
-        if any(event_id in self._seen for event_id in ids):
-            self._note(ids)
-            return True
-        if ids and self._cursor.withholding:
-            return False
-        if not self.queue.put(event, self._cursor.since):
-            if ids:
+        id_ = event_id(event)
+        if id_ is None:
+            return self.queue.put(event, self._cursor.since)
+        if id_ not in self._seen:
+            if self._cursor.withholding:
+                return False
+            if not self.queue.put(event, self._cursor.since):
                 self._withhold()
-            return False
-        self._note(ids)
+                return False
+        self._seen.add(id_)
+        self._cursor.handed_over(id_)
         return True
 
     def forget(self) -> None:
-        """Let go of ids that cannot be repeated any more; call it every half minute or so.
-
-        What was settled one call ago is safe: the server may resume a second time, but soon.
-        """
-        self._seen.forget_before(self._safe_to_forget)
-        self._safe_to_forget = self._cursor.since or 0
+        """Let go of ids that cannot be repeated any more; call it every half minute or so."""
+        self._seen.forget_before(self._cursor.since or 0)
 
     async def caught_up(self) -> None:
         """Wait until something was withheld and the consumer has room for it again."""
@@ -135,11 +130,6 @@ class Feed:
             return False
         self._cursor.completed(int(event["cursor"]))
         return True
-
-    def _note(self, ids: list[int]) -> None:
-        self._seen.add(ids)
-        for event_id in ids[:1]:
-            self._cursor.handed_over(event_id)
 
     def _withhold(self) -> None:
         self._cursor.withhold()
