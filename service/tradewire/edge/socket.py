@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 from aiohttp import WebSocketError, WSMsgType, web
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from tradewire.domain import limits
 from tradewire.domain.commands import Command, Ping, RefreshToken, RequestId, SendMessage
@@ -19,15 +19,15 @@ from tradewire.domain.errors import (
     RateLimited,
     TradewireError,
     Unauthenticated,
-    Unavailable,
 )
 from tradewire.domain.events import Event, Reply, SyncCompleted, TokenExpiring, Welcome
 from tradewire.domain.ids import timestamp
-from tradewire.domain.results import MessageResult, PongResult, Result, TokenResult
+from tradewire.domain.results import PongResult, Result, TokenResult
 from tradewire.edge.handshake import Handshake
 from tradewire.edge.hub import Connection
 from tradewire.edge.incoming import ChatResponse, Frame
 from tradewire.edge.outbound import Outbound
+from tradewire.edge.pending import SEND_DEADLINE_S, Outcome, PendingSend, PendingSends
 from tradewire.protocol.frames import Malformed
 from tradewire.protocol.session import HEARTBEAT_S, SILENCE_S, Session
 from tradewire.usecases.resume import Backlog
@@ -42,7 +42,6 @@ EXPIRY_NOTICE_S = 60.0
 EXPIRY_LOOK_S = 3_600.0
 RESUME_BYTES = 1 << 18
 DRAIN_DEADLINE_S = 30.0
-SEND_DEADLINE_S = 10.0
 CLOSE_DEADLINE_S = 2.0
 NO_CLOSE_FRAME = 1006
 
@@ -66,9 +65,9 @@ class ChatSocket:
     """
 
     __slots__ = (
-        "_closed", "_closing", "_ended", "_expiry", "_fresh", "_handshake", "_held", "_idle",
-        "_items", "_loop", "_missed", "_outbound", "_pending", "_session", "_sockets",
-        "_transport", "_ws", "connection", "turn",
+        "_closed", "_closing", "_ended", "_expiry", "_fresh", "_handshake", "_held", "_items",
+        "_loop", "_missed", "_outbound", "_sends", "_session", "_sockets", "_transport", "_ws",
+        "connection", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -108,8 +107,7 @@ class ChatSocket:
         self._ended = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
         self._missed: int | None = None
-        self._pending: dict[PendingReply, None] = {}
-        self._idle: asyncio.Future[None] | None = None
+        self._sends = PendingSends(self._answer)
         # The frame in hand: what of it comes next, and the command before that, if it must wait.
         self._items: Iterator[Command | Malformed] = iter(())
         self._held: Command | None = None
@@ -184,12 +182,7 @@ class ChatSocket:
             self.close(Close.SILENT)
         elif ping and not self._transport.is_closing():
             self._transport.write(_PING)
-        while self._pending:
-            oldest = next(iter(self._pending))
-            if oldest.deadline > now:
-                return
-            self._answered(oldest)
-            self._refuse(oldest.request_id, Unavailable())
+        self._sends.expire(now)
 
     async def _begin(self) -> None:
         """Welcome, then whatever was missed."""
@@ -329,8 +322,8 @@ class ChatSocket:
             )
             self._send(command, admission, fresh=fresh and self.connection.keys_fresh)
             return
-        if self._pending:
-            await self._settled()
+        if self._sends:
+            await self._sends.settled()
             if self._over:
                 return
         self._reply(command.id, await self._execute(command))
@@ -348,16 +341,16 @@ class ChatSocket:
     def _send(self, command: SendMessage, admission: Admission, *, fresh: bool) -> None:
         if self._over:
             return
-        reply = PendingReply(self, command.id, self._session.heard_at + SEND_DEADLINE_S)
+        send = PendingSend(self._sends, command.id, self._session.heard_at + SEND_DEADLINE_S)
         self._sockets.service.sending.append(
             self._session.caller,
             command,
             admission,
-            reply,
+            send,
             session_id=self._session.session_id,
             fresh=fresh,
         )
-        self._pending[reply] = None
+        self._sends.add(send)
 
     def _fail(self, command: Command, error: Exception) -> None:
         """Answer a command that raised something."""
@@ -366,28 +359,12 @@ class ChatSocket:
             error = Internal()
         self._refuse(command.id, error)
 
-    def replied(self, reply: "PendingReply", outcome: MessageResult | TradewireError) -> None:
-        """A send came back: answer it, unless its deadline has been answered already."""
-        if reply not in self._pending:
-            return
-        self._answered(reply)
+    def _answer(self, request_id: RequestId | None, outcome: Outcome) -> None:
+        """What became of a send."""
         if isinstance(outcome, TradewireError):
-            self._refuse(reply.request_id, outcome)
+            self._refuse(request_id, outcome)
         else:
-            self._reply(reply.request_id, outcome)
-
-    def _answered(self, reply: "PendingReply") -> None:
-        del self._pending[reply]
-        if not self._pending and self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
-
-    async def _settled(self) -> None:
-        """Wait until all sends are answered: with their deadline at the latest."""
-        if self._pending:
-            if self._idle is None or self._idle.done():
-                self._idle = self._loop.create_future()
-            # The reader and a close may both wait for it, and the close has a deadline.
-            await asyncio.shield(self._idle)
+            self._reply(request_id, outcome)
 
     async def _execute(self, command: Command) -> Result:
         if isinstance(command, Ping):
@@ -441,7 +418,7 @@ class ChatSocket:
         try:
             async with asyncio.timeout(CLOSE_DEADLINE_S):
                 if code is Close.RESTART:
-                    await self._settled()
+                    await self._sends.settled()
                 self._outbound.flush(self._loop.time())
                 # Not by aiohttp, which would end the connection at once: with frames of the client
                 # still unread, the system would reset it and drop what the client has not read.
@@ -468,18 +445,3 @@ class ChatSocket:
             await self._sockets.service.presence.refresh(*self.connection.user)
         except TradewireError as error:
             _log.warning("presence not recorded", reason=str(error))
-
-
-class PendingReply(Struct, eq=False, gc=False):
-    """A send that is to be answered; called with its outcome.
-
-    Attributes:
-        deadline: when it is refused, in seconds of the loop.
-    """
-
-    socket: ChatSocket
-    request_id: RequestId | None
-    deadline: float
-
-    def __call__(self, outcome: MessageResult | TradewireError) -> None:
-        self.socket.replied(self, outcome)
