@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.devices import Call, Connect, HttpCaller, direct, eventually, group, say
 from tests.e2e.harness import Server
-from tests.e2e.marketplace import Json
+from tests.e2e.marketplace import Json, cloud_event, product
 
 
 @pytest.fixture
@@ -88,6 +88,18 @@ async def test_each_message_is_in_the_log_once_and_in_order(
     sequence = [int(event["sequence"]) for event in events]
     assert all(earlier < later for earlier, later in pairwise(sequence))
     assert [event["data"]["message"]["message_id"] for event in events[1:]] == sent
+
+
+async def test_the_card_of_a_product_message_is_for_its_readers_and_not_for_the_log(
+    connect: Connect, shop: HttpCaller
+) -> None:
+    await shop.ask("TakeEvents", **cloud_event("ProductUpdated", **product("p-1", 4)))
+    alice = await connect("alice")
+    message = {"content_type": "product", "metadata": {"product_id": "p-1"}}
+    conversation = await direct(alice, "bob")
+    sent = (await alice.ask("SendMessage", conversation_id=conversation, **message))["message"]
+    assert sent.pop("card")["product_id"] == "p-1"
+    assert (await log(shop))[-1]["data"] == {"message": sent}
 
 
 async def test_what_was_refused_or_repeated_is_not_in_the_log(

@@ -23,20 +23,12 @@ def reads_of(node: Node) -> Counter[str]:
     return counted
 
 
-async def all_pages(node: Node, limit: int) -> list[DomainEvent]:
-    """All events of the log, read page by page."""
-    found: list[DomainEvent] = []
-    while page := await node.store.journal.events(found[-1].id if found else 0, limit):
-        found += page
-    return found
-
-
 async def as_stored(start: Start, node: Node) -> list[DomainEvent]:
     """All events of the log as another node reads them."""
     other, events = await start(), list[DomainEvent]()
 
     async def told() -> bool:
-        events[:] = await all_pages(other, 100)
+        events[:] = await other.log()
         return bool(events) and events[-1].id == node.store.journal.last_batch
 
     await eventually(told, "the node has told how far the log is complete")
@@ -57,7 +49,7 @@ async def test_what_a_node_wrote_is_not_read_again(start: Start) -> None:
     node = await start()
     await happen(node)
     counted = reads_of(node)
-    kept = await all_pages(node, 100)
+    kept = await node.log()
     assert "BATCHES" not in counted
     assert len(kept) == 23
     assert kept == await as_stored(start, node)
@@ -71,7 +63,7 @@ async def test_what_is_no_longer_kept_is_read(
     node = await start()
     await happen(node)
     counted = reads_of(node)
-    read = await all_pages(node, 7)
+    read = await node.log(limit=7)
     assert counted["BATCHES"] > 0
     assert read == await as_stored(start, node)
 
@@ -83,10 +75,10 @@ async def test_of_what_was_sent_again_elsewhere_the_dropped_try_is_not_told(
     _, message = await send_again_elsewhere(slow, other, monkeypatch)
 
     async def told() -> bool:
-        return message.id in {event.id for event in await all_pages(slow, 100)}
+        return message.id in {event.id for event in await slow.log()}
 
     await eventually(told, "the other node has told how far the log is complete")
-    sent = [event.id for event in await all_pages(slow, 100) if event.type == "MessageSent"]
+    sent = [event.id for event in await slow.log() if event.type == "MessageSent"]
     assert sent == [message.id]
 
 
@@ -104,8 +96,8 @@ async def test_what_another_node_has_finished_is_told_as_that_left_it(start: Sta
     dying.store.engine.on_statement = None
 
     async def told() -> bool:
-        return again.id in {event.id for event in await all_pages(dying, 100)}
+        return again.id in {event.id for event in await dying.log()}
 
     await eventually(told, "the heir has told how far the log is complete")
-    sent = [event.id for event in await all_pages(dying, 100) if event.type == "MessageSent"]
+    sent = [event.id for event in await dying.log() if event.type == "MessageSent"]
     assert sent == [before.id, again.id]

@@ -12,6 +12,7 @@ from tradewire.adapters.scylla.lease import Lease
 from tradewire.adapters.scylla.store import ScyllaStore
 from tradewire.domain.errors import Unavailable
 from tradewire.domain.ids import Clock, id_at, node_of
+from tradewire.domain.outbox import DomainEvent
 from tradewire.ports import Late
 from tradewire.testing.store_contract import Shop
 
@@ -39,6 +40,13 @@ class Node:
         )
         self.shop = Shop(self.store, now_ms, cell)  # type: ignore[arg-type]  # time that passes
         self.shop.ids = self.clock
+
+    async def log(self, after: int = 0, limit: int = 100) -> list[DomainEvent]:
+        """All events of the log above an id, read page by page."""
+        found: list[DomainEvent] = []
+        while page := await self.store.journal.events(found[-1].id if found else after, limit):
+            found += page
+        return found
 
     async def die(self) -> None:
         """End as a killed process does: in the middle of everything, without a word."""
@@ -199,7 +207,7 @@ async def test_a_node_that_lost_its_lease_acknowledges_nothing_and_begins_anew(
     assert after.id > first.id
     assert await node.shop.texts(conversation) == ["before", "after"]
     await eventually(lambda: finished(node), "its own former run is finished")
-    sent = [e.id for e in await node.store.journal.events(0, 99) if e.type == "MessageSent"]
+    sent = [event.id for event in await node.log() if event.type == "MessageSent"]
     assert sent == [first.id, after.id]
 
 
@@ -216,6 +224,31 @@ async def test_a_frozen_node_acknowledges_nothing_when_it_thaws(
         await node.shop.send(conversation, text="too late")
     with pytest.raises(Unavailable):
         await node.store.check()
+
+
+async def test_what_a_lapsed_run_has_not_registered_is_told_when_another_has_finished_it(
+    start: Start,
+) -> None:
+    node = await start()
+    conversation = await node.shop.direct()
+    node.stop_at("MOVE_HORIZON")
+    sent = await node.shop.send(conversation)
+
+    async def told() -> list[int]:
+        return [event.id for event in await node.log() if event.type == "MessageSent"]
+
+    assert await told() == [sent.id]
+    run = node.store._run
+    assert run is not None
+    now = time.monotonic()
+    run._lease._now = lambda: now + 3 * LEASE_S
+    assert await told() == []
+    node.store.engine.on_statement = None
+
+    async def told_again() -> bool:
+        return await told() == [sent.id]
+
+    await eventually(told_again, "the run is finished and told whole")
 
 
 async def test_a_lease_is_for_one(start: Start) -> None:

@@ -65,13 +65,10 @@ class Gate:
         return await request()
 
 
-async def texts_read_on(node: Node, after: int, limit: int) -> list[str]:
-    """The texts that the log tells of, read page by page."""
-    texts: list[str] = []
-    while events := await node.store.journal.events(after, limit):
-        after = events[-1].id
-        texts += [event.data.message.text for event in events if event.type == "MessageSent"]
-    return texts
+async def texts_of(node: Node, after: int, limit: int) -> list[str]:
+    """The texts that the log tells of above an id."""
+    events = await node.log(after, limit)
+    return [event.data.message.text for event in events if event.type == "MessageSent"]
 
 
 async def test_who_reads_the_log_is_told_of_no_group_before_an_older_one(start: Start) -> None:
@@ -92,7 +89,7 @@ async def test_who_reads_the_log_is_told_of_no_group_before_an_older_one(start: 
     slow.set()
     await asyncio.gather(*sending)
     texts = [event.data.message.text for event in told]
-    texts += await texts_read_on(node, told[-1].id if told else first.id, 100)
+    texts += await texts_of(node, told[-1].id if told else first.id, 100)
     assert texts == ["slow", "quick"]
 
 
@@ -110,7 +107,7 @@ async def test_groups_that_begin_a_slice_at_once_are_all_in_the_log(start: Start
     slow.set()
     await asyncio.gather(*sending)
     await node.shop.send(room, text="3", key="3", fresh=True)
-    assert await texts_read_on(node, 0, 1) == ["1", "2", "3"]
+    assert await texts_of(node, 0, 1) == ["1", "2", "3"]
 
 
 async def test_a_group_of_a_former_run_is_not_written_in_the_next(start: Start) -> None:

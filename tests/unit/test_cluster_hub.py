@@ -110,10 +110,11 @@ class Node:
         self.run = clock.next_id()
         self.number = number
         self.cell = cell
+        self.cluster = MemoryCluster(cell, number, self.run)
         self.hub = ClusterHub(
             Metrics(),
             per_device=1,
-            cluster=MemoryCluster(cell, number, self.run),
+            cluster=self.cluster,
             bus=MemoryBus(wire),
             clock=clock,
             tasks=self.tasks,
@@ -367,6 +368,18 @@ async def test_who_comes_while_another_node_lives_is_resumed_also_when_that_has_
     await one.end()
     await three.end()
     await until(lambda: bob.resumed)
+
+
+async def test_who_is_on_a_node_that_began_anew_is_resumed_once_more_when_all_know(
+    nodes: list[Node],
+) -> None:
+    bob = await nodes[1].connect("bob")
+    await until(lambda: bob.resumed)
+    bob.resumed.clear()
+    cluster_ = nodes[1].cluster
+    cluster_.run = nodes[1].service.context.clock.next_id()
+    nodes[1].cell.living[cluster_.node] = cluster_.run
+    await until(lambda: len(bob.resumed) == 2)
 
 
 async def test_who_comes_to_a_node_that_is_alone_is_not(wire: Wire) -> None:

@@ -4,8 +4,9 @@ A blob begins with its format's number; fields are only ever appended, so an old
 newer one with defaults.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -97,10 +98,22 @@ def unpack_events(blob: bytes) -> list[DomainEvent]:
     return events_of(_decode_events(blob))
 
 
-def events_of(rows: Iterable[EventRow]) -> list[DomainEvent]:
-    """The events that these rows are of, in their order."""
+def events_of(
+    rows: Iterable[EventRow], sent: Mapping[int, Message] = MappingProxyType({})
+) -> list[DomainEvent]:
+    """The events that these rows are of, in their order.
+
+    Args:
+        sent: new messages by their ids, which need not be unpacked.
+    """
     return [
-        DomainEvent(event_id, tenant, kind, subject, _unpack_data(kind, data))
+        DomainEvent(
+            event_id,
+            tenant,
+            kind,
+            subject,
+            MessageData(sent[event_id]) if event_id in sent else _unpack_data(kind, data),
+        )
         for event_id, tenant, kind, subject, data in rows
     ]
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tradewire.domain import policy
 from tradewire.domain.caller import Caller
@@ -188,7 +188,9 @@ class Sending:
             return
         stored: Stored = outcome[0]
         message, metrics = stored.message, self._context.metrics
-        message.card = pending.admission.card
+        if pending.admission.card is not None:
+            # A copy: the store may tell the message to others, whom the card does not concern.
+            message = structs.replace(message, card=pending.admission.card)
         (metrics.duplicate_sends if stored.duplicate else metrics.messages_sent).add()
         metrics.send_seconds.observe(time.perf_counter() - pending.begun)
         if not stored.duplicate:

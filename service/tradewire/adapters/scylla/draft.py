@@ -102,7 +102,7 @@ class Draft:
         fetched: what was read for it, by key.
         sent: its new messages, by (tenant, conversation_id).
         placed: what the rows of its new messages need, in order.
-        bodies: the new messages, packed, in the order of `placed`.
+        messages: the new messages with their tenants, and packed, in the order of `placed`.
         mutations: all other rows.
         events: (id, packed) of its domain events.
         newest: the greatest id in it.
@@ -221,6 +221,13 @@ class Draft:
                 self.placed[place].marks = False
             else:
                 marked.add(sender)
+
+    def by_id(self) -> dict[int, Message]:
+        """The new messages by their ids."""
+        return {
+            placed.message_id: message
+            for placed, (_, message, _) in zip(self.placed, self.messages, strict=True)
+        }
 
     # --- rows -------------------------------------------------------------------------------------
 

@@ -245,6 +245,9 @@ class Answer:
 
 async def all_of(awaited: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """The results of all, run side by side. Raises what one of them raised, when all have ended."""
+    if len(awaited) == 1:
+        # It needs no task.
+        return [await awaited[0]]
     results = await asyncio.gather(*awaited, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

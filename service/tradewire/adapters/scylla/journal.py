@@ -23,7 +23,7 @@ from tradewire.adapters.scylla.apply import Outcome, apply_unit
 from tradewire.adapters.scylla.draft import Draft, Memory
 from tradewire.adapters.scylla.engine import Engine
 from tradewire.adapters.scylla.loads import ROUNDS, Loads, missing
-from tradewire.adapters.scylla.outbox import EventLog, KeptEvents, Outbox
+from tradewire.adapters.scylla.outbox import EventLog, KeptBatch, KeptEvents, Outbox
 from tradewire.adapters.scylla.redo import Group as Redo
 from tradewire.adapters.scylla.redo import pack_draft, rows_of
 from tradewire.adapters.scylla.runs import LATE_S, MARGIN_S, Run, Unfinished
@@ -338,7 +338,7 @@ class ScyllaJournal:
             added = await self._insist(run, add)
         if not added:
             return False
-        self._kept.add(run.run, batch_id, len(events), draft.events)
+        self._kept.add(run.run, KeptBatch(batch_id, len(events), draft.events, draft.by_id()))
         # From here on the group is anybody's to finish.
         rows = rows_of(draft)
         return await self._insist(run, lambda: self._engine.write(rows))

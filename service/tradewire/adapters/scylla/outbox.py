@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -11,6 +11,7 @@ from tradewire.adapters.scylla.engine import Engine, all_of
 from tradewire.domain.ids import MAX_ID
 from tradewire.domain.outbox import DomainEvent
 from tradewire.domain.packing import EventRow, events_of, unpack_events
+from tradewire.domain.types import Message
 
 SLICE_BYTES = 32 << 20
 SLICE_ROWS = 20_000
@@ -19,7 +20,7 @@ ROWS_READ = 16
 
 KEPT_BYTES = 4 << 20
 """Of events that this node wrote, packed, that it need not read again to publish them: some seconds
-of full load.
+of full load. Their messages are kept with them, which takes twice as much again.
 """
 
 
@@ -93,6 +94,15 @@ async def last_batches(engine: Engine, run: int, count: int) -> list[tuple[int, 
     return sorted(found)
 
 
+class KeptBatch(NamedTuple):
+    """The events of a batch; `size` of their bytes in the outbox, `sent` its new messages by id."""
+
+    batch_id: int
+    size: int
+    rows: list[EventRow]
+    sent: dict[int, Message]
+
+
 class KeptEvents:
     """The events that this node's run wrote last, batch by batch, without a gap.
 
@@ -109,20 +119,21 @@ class KeptEvents:
         self.run = run
         self.since = 0
         self._newest = 0
-        self._batches: deque[tuple[int, int, list[EventRow]]] = deque()
+        self._batches: deque[KeptBatch] = deque()
         self._bytes = 0
 
-    def add(self, run: int, batch_id: int, size: int, rows: list[EventRow]) -> None:
-        """Keep the next batch, which is in the outbox; `size`, of its events, in bytes."""
+    def add(self, run: int, batch: KeptBatch) -> None:
+        """Keep the next batch, which is in the outbox."""
         if run != self.run:
             return
-        self._newest = batch_id
-        if rows:
-            self._batches.append((batch_id, size, rows))
-            self._bytes += size
+        self._newest = batch.batch_id
+        if batch.rows:
+            self._batches.append(batch)
+            self._bytes += batch.size
         while self._bytes > KEPT_BYTES:
-            self.since, size, _ = self._batches.popleft()
-            self._bytes -= size
+            dropped = self._batches.popleft()
+            self.since = dropped.batch_id
+            self._bytes -= dropped.size
 
     def forget(self, batch_id: int) -> None:
         """Keep nothing so far: what this batch holds may change, or never be told."""
@@ -134,9 +145,9 @@ class KeptEvents:
         """The batches with a greater id than this, which is `since` at least, and their events, in
         no order.
         """
-        younger = takewhile(lambda batch: batch[0] > after, reversed(self._batches))
-        for batch_id, _, rows in reversed(list(younger)):
-            yield batch_id, events_of(rows)
+        younger = takewhile(lambda batch: batch.batch_id > after, reversed(self._batches))
+        for batch in reversed(list(younger)):
+            yield batch.batch_id, events_of(batch.rows, batch.sent)
 
 
 class EventLog:
