@@ -4,15 +4,16 @@ import os
 import platform
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Literal
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from loadtest.cpu import Parts, listeners
+from loadtest.cpu import Parts, family, listeners
 from loadtest.plan import Endpoint
+from loadtest.quota import held
 from loadtest.servers import REQUEST_SECONDS, Server, ServerError, Tradewire, running
 from tradewire.config import SETTINGS
 
@@ -123,15 +124,37 @@ async def version_at(url: str) -> str:
 
 @asynccontextmanager
 async def own(
-    kind: Own, nodes: int, settings: Mapping[str, str], tell: Tell, *, on_kafka: bool
+    kind: Own,
+    nodes: int,
+    settings: Mapping[str, str],
+    tell: Tell,
+    *,
+    on_kafka: bool,
+    cores: float | None = None,
 ) -> AsyncIterator[Deployment]:
-    """Nodes that are started here, with engines where they need them, and stopped at the end.
+    """Nodes that are started here, with engines where they need them, and stopped at the end;
+    each of their processes held to so many `cores`, if given.
 
     Raises `ServerError`, or `EngineError` where an engine cannot be had.
     """
     wrong = [name for name in settings if name not in KNOWN]
     if wrong:
         raise ServerError(f"{wrong[0]}: there is no such setting")
+    async with started(kind, nodes, settings, tell, on_kafka=on_kafka) as deployment:
+        if cores is None:
+            yield deployment
+            return
+        with held((each.pid for each in family(deployment.parts["server"])), cores):
+            yield replace(
+                deployment, name=f"{deployment.name}, each process held to {cores:g} cores"
+            )
+
+
+@asynccontextmanager
+async def started(
+    kind: Own, nodes: int, settings: Mapping[str, str], tell: Tell, *, on_kafka: bool
+) -> AsyncIterator[Deployment]:
+    """The same, with all the processor time that there is."""
     if kind == "sqlite" and not on_kafka:
         async with running(Tradewire(settings)) as server:
             yield made("one node on sqlite", [server])

@@ -20,6 +20,7 @@ from loadtest.controller import GeneratorError
 from loadtest.deployment import Deployment, Own, Tell, at, own
 from loadtest.live import shown_on
 from loadtest.machine import commit, this_machine
+from loadtest.quota import LEAST_CORES
 from loadtest.results import Result, save
 from loadtest.running import Runner
 from loadtest.scenario import AnyScenario, ScenarioError, bundled, load_scenario
@@ -47,6 +48,11 @@ COMMON = (
         "--self", "kind", type=click.Choice(get_args(Own)), help="Start what is loaded (sqlite)."
     ),
     click.option("--nodes", type=click.IntRange(1), help="Nodes of a cluster that is started (2)."),
+    click.option(
+        "--cores",
+        type=click.FloatRange(min=LEAST_CORES),
+        help="What each process of theirs is held to (Linux, root).",
+    ),
     click.option("--out", type=click.Path(path_type=Path), help="File for the result, as JSON."),
     click.option("--rate", type=float, help="Operations a second."),
     click.option(
@@ -81,6 +87,7 @@ def run(
     urls: tuple[str, ...],
     kind: Own | None,
     nodes: int | None,
+    cores: float | None,
     settings: tuple[str, ...],
     out: Path | None,
     search: bool,
@@ -97,7 +104,8 @@ def run(
     console = wide_console(FILE_WIDTH)
     try:
         wanted = wanted_of(scenario, overrides, search=search)
-        opening = target(urls, kind, nodes, settings_of(settings), on_kafka=wanted.on_kafka)
+        given = settings_of(settings)
+        opening = target(urls, kind, nodes, given, on_kafka=wanted.on_kafka, cores=cores)
         result = asyncio.run(carry_out(wanted, opening, console, search=search))
     except FAILURES as error:
         give_up(error, console)
@@ -143,16 +151,17 @@ def target(
     settings: dict[str, str],
     *,
     on_kafka: bool,
+    cores: float | None,
 ) -> Opening:
     """What is to be loaded; raises `click.UsageError` for options that contradict each other."""
-    if urls and (kind or settings):
+    if urls and (kind or settings or cores is not None):
         raise click.UsageError("--url: what runs already is neither started nor set up here")
     if nodes is not None and kind != "cluster":
         raise click.UsageError("--nodes: only of --self cluster")
     if urls:
         return lambda _: at(urls)
     count = (nodes or NODES_OF_A_CLUSTER) if kind == "cluster" else 1
-    return lambda tell: own(kind or "sqlite", count, settings, tell, on_kafka=on_kafka)
+    return lambda tell: own(kind or "sqlite", count, settings, tell, on_kafka=on_kafka, cores=cores)
 
 
 def settings_of(words: tuple[str, ...]) -> dict[str, str]:

@@ -57,6 +57,7 @@ def sweep(
     scenario: str,
     kind: Own | None,
     nodes: int | None,
+    cores: float | None,
     out: Path | None,
     search: bool,
     settings: tuple[str, ...],
@@ -81,7 +82,7 @@ def sweep(
 
     def measured(value: str) -> Result:
         given = {**others, setting: value}
-        opening = target((), kind, nodes, given, on_kafka=wanted.on_kafka)
+        opening = target((), kind, nodes, given, on_kafka=wanted.on_kafka, cores=cores)
         return asyncio.run(carry_out(wanted, opening, console, search=search))
 
     found = Sweep(setting=setting, values=values, trials=[])
