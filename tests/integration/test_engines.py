@@ -108,7 +108,7 @@ def test_one_that_runs_is_taken_from_the_environment(cassandra_engine: Cassandra
 @pytest.mark.timeout(300)
 def test_a_lone_cassandra_comes_back_with_its_tables() -> None:
     told: list[str] = []
-    with cassandra(authenticated=False, kinds=("process",), tell=told.append) as engine:
+    with cassandra(quick=True, kinds=("process",), tell=told.append) as engine:
         [host] = engine.hosts
         keyspace = KEYSPACE.format(datacenter=engine.datacenter, copies=1)
         query(host, keyspace, TABLE)
@@ -135,7 +135,7 @@ def test_a_lone_cassandra_comes_back_with_its_tables() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no 127.0.0.2")
 def test_three_cassandras_serve_without_one_of_them() -> None:
-    with cassandra(3, kinds=("process",)) as engine:
+    with cassandra(3, quick=True, kinds=("process",)) as engine:
         first, second, third = engine.hosts
         keyspace = KEYSPACE.format(datacenter=engine.datacenter, copies=3)
         query(first, keyspace, TABLE)
@@ -169,7 +169,7 @@ def test_kafka_that_runs_is_taken_from_the_environment(kafka_engine: Kafka) -> N
 
 @pytest.mark.timeout(300)
 def test_kafka_comes_back() -> None:
-    with kafka(kinds=("process",)) as engine:
+    with kafka(quick=True, kinds=("process",)) as engine:
         engine.kill()
         with pytest.raises(ConnectionRefusedError):
             api_versions(engine.brokers)

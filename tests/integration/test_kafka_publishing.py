@@ -132,7 +132,7 @@ async def test_what_was_written_without_kafka_is_published_later(bus: Bus, place
 
 
 async def test_sends_go_on_without_kafka_and_are_published_when_it_is_back(place: Place) -> None:
-    with kafka(kinds=("process",)) as engine:
+    with kafka(quick=True, kinds=("process",)) as engine:
         async with AsyncExitStack() as stack:
             bus = await stack.enter_async_context(bus_on(engine.brokers))
             server = await stack.enter_async_context(serving(place, **bus.environ))

@@ -34,7 +34,7 @@ def own_engine(**options: Any) -> Any:
     """An engine of this module's own. Without one the test is skipped, and fails in CI."""
     stack = ExitStack()
     try:
-        return stack, stack.enter_context(cassandra(kinds=("process",), **options))
+        return stack, stack.enter_context(cassandra(quick=True, kinds=("process",), **options))
     except EngineMissing as error:
         if os.environ.get("CI"):
             pytest.fail(str(error), pytrace=False)

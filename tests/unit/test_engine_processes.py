@@ -55,13 +55,22 @@ class TestJava:
         with pytest.raises(EngineMissing, match="no java on PATH"):
             installed_java({"PATH": ""})
 
+    def test_one_that_is_to_be_quick_compiles_its_code_once(self, tmp_path: Path) -> None:
+        quick, usual = (
+            Program(Java("java", "17.0.9"), tmp_path, "Main", tmp_path, quick=quick).command(
+                [], learns=False
+            )
+            for quick in (True, False)
+        )
+        assert set(quick) - set(usual) == {"-XX:TieredStopAtLevel=1"}
+
     def test_classes_are_learned_once_and_then_read(self, tmp_path: Path) -> None:
         jars, scratch = tmp_path / "jars", tmp_path / "scratch"
         jars.mkdir()
         scratch.mkdir()
         (jars / "b.jar").touch()
         (jars / "a.jar").touch()
-        program = Program(Java("java", "17.0.9"), jars, "Main", scratch)
+        program = Program(Java("java", "17.0.9"), jars, "Main", scratch, quick=False)
         first = program.command(["-Xmx1m"], ["argument"], learns=True)
         assert first[-4:] == ["-cp", f"{jars}/a.jar:{jars}/b.jar", "Main", "argument"]
         [learn] = [option for option in first if "ArchiveClassesAtExit" in option]

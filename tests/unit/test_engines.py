@@ -98,13 +98,16 @@ class TestSelection:
         environment, *_ = cassandra_sources(
             nodes,
             authenticated=authenticated,
+            quick=True,
             tell=silent,
             environ={"TRADEWIRE_SCYLLA": "one:9042, two:9042"},
         )
         assert environment.missing() == reason
 
     def test_a_cluster_of_three_is_not_sought_in_containers(self) -> None:
-        _, container, _ = cassandra_sources(3, authenticated=False, tell=silent, environ={})
+        _, container, _ = cassandra_sources(
+            3, authenticated=False, quick=True, tell=silent, environ={}
+        )
         assert container.missing() == "one node only"
 
     def test_a_cluster_of_two_is_refused(self) -> None:

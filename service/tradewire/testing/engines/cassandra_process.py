@@ -78,7 +78,7 @@ class CassandraProcesses(Cassandra):
 
 @contextmanager
 def cassandra_processes(
-    nodes: int, *, authenticated: bool, environ: Mapping[str, str], tell: Tell
+    nodes: int, *, authenticated: bool, quick: bool, environ: Mapping[str, str], tell: Tell
 ) -> Iterator[Cassandra]:
     """Nodes that run while the block does; their data is gone afterwards.
 
@@ -89,7 +89,7 @@ def cassandra_processes(
     java = installed_java(environ)
     jars = artifacts.jars_of(artifacts.CASSANDRA, environ=environ, tell=tell)
     with tempfile.TemporaryDirectory(prefix="tradewire-cassandra-") as temporary:
-        program = Program(java, jars, MAIN, Path(temporary))
+        program = Program(java, jars, MAIN, Path(temporary), quick)
         hosts = tuple(f"127.0.0.{number + 1}" for number in range(nodes))
         native, storage = free_ports(hosts, 2)
         plan = Plan(hosts, native, storage, authenticated)

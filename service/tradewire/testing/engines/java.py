@@ -64,12 +64,14 @@ class Program:
     the next start reads them from there and needs a quarter less time.
     - `jars`: the folder; the archive of classes is kept beside the jars.
     - `scratch`: a folder that goes away with this run.
+    - `quick`: compile code once, and not again as it becomes hot.
     """
 
     java: Java
     jars: Path
     main: str
     scratch: Path
+    quick: bool
 
     def command(
         self, options: Sequence[str], arguments: Sequence[str] = (), *, learns: bool
@@ -80,6 +82,7 @@ class Program:
             # An agent, which Cassandra needs, may in theory change classes, hence these two.
             *("-XX:+UnlockDiagnosticVMOptions", "-XX:+AllowArchivingWithJavaAgent"),
             *self._sharing(learns=learns),
+            *(["-XX:TieredStopAtLevel=1"] if self.quick else []),
             *options,
             *("-cp", ":".join(str(jar) for jar in sorted(self.jars.glob("*.jar")))),
             self.main,

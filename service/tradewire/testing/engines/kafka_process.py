@@ -95,7 +95,7 @@ class KafkaProcess(Kafka):
 
 
 @contextmanager
-def kafka_process(*, environ: Mapping[str, str], tell: Tell) -> Iterator[Kafka]:
+def kafka_process(*, quick: bool, environ: Mapping[str, str], tell: Tell) -> Iterator[Kafka]:
     """A broker that runs while the block does; its data is gone afterwards.
 
     Raises:
@@ -105,7 +105,7 @@ def kafka_process(*, environ: Mapping[str, str], tell: Tell) -> Iterator[Kafka]:
     java = installed_java(environ)
     jars = artifacts.jars_of(artifacts.KAFKA, environ=environ, tell=tell)
     with tempfile.TemporaryDirectory(prefix="tradewire-kafka-") as temporary:
-        program = Program(java, jars, MAIN, Path(temporary))
+        program = Program(java, jars, MAIN, Path(temporary), quick)
         client_port, controller_port = free_ports((HOST,), 2)
         process = _broker(program, client_port, controller_port, environ)
         engine = KafkaProcess(

@@ -20,6 +20,7 @@ def cassandra(
     nodes: int = 1,
     *,
     authenticated: bool = False,
+    quick: bool = False,
     kinds: tuple[Kind, ...] = KINDS,
     tell: Tell = silent,
     environ: Mapping[str, str] = os.environ,
@@ -28,6 +29,8 @@ def cassandra(
 
     - `nodes`: 1, or 3 that see each other.
     - `authenticated`: it asks for a user and a password, `cassandra` both.
+    - `quick`: for a few minutes of light work: it takes half the processor time to get going, and
+      stays slower under load. A container or what the environment names is as it is.
     - `kinds`: where it may come from; those that kill nodes need `("process",)`.
 
     Raises:
@@ -36,7 +39,9 @@ def cassandra(
     """
     if nodes not in SIZES:
         raise ValueError(f"a cluster has 1 or 3 nodes here, not {nodes}")
-    sources = cassandra_sources(nodes, authenticated=authenticated, tell=tell, environ=environ)
+    sources = cassandra_sources(
+        nodes, authenticated=authenticated, quick=quick, tell=tell, environ=environ
+    )
     allowed = [source for source in sources if source.kind in kinds]
     with chosen("Cassandra or ScyllaDB", SCYLLA_VARIABLE, allowed).open() as engine:
         tell(f"{engine.name}: ready at {','.join(engine.hosts)}")
@@ -46,21 +51,22 @@ def cassandra(
 @contextmanager
 def kafka(
     *,
+    quick: bool = False,
     kinds: tuple[Kind, ...] = KINDS,
     tell: Tell = silent,
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Kafka]:
     """A Kafka that takes requests, for as long as the block runs.
 
+    - `quick`: see `cassandra`.
     - `kinds`: where it may come from; those that kill it need `("process",)`.
 
     Raises:
         EngineMissing: there is none to be had.
         EngineError: it did not come up.
     """
-    allowed = [
-        source for source in kafka_sources(tell=tell, environ=environ) if source.kind in kinds
-    ]
+    sources = kafka_sources(quick=quick, tell=tell, environ=environ)
+    allowed = [source for source in sources if source.kind in kinds]
     with chosen("Kafka", KAFKA_VARIABLE, allowed).open() as engine:
         tell(f"{engine.name}: ready at {engine.brokers}")
         yield engine

@@ -42,7 +42,7 @@ def kafka_engine(pytestconfig: pytest.Config) -> Iterator[Kafka]:
 
     Without one the test is skipped, and fails where the variable CI is set.
     """
-    with _or_without(kafka(tell=_teller(pytestconfig))) as engine:
+    with _or_without(kafka(quick=True, tell=_teller(pytestconfig))) as engine:
         yield engine
 
 

@@ -54,7 +54,7 @@ def chosen(engine: str, variable: str, sources: Sequence[Source[E]]) -> Source[E
 
 
 def cassandra_sources(
-    nodes: int, *, authenticated: bool, tell: Tell, environ: Mapping[str, str]
+    nodes: int, *, authenticated: bool, quick: bool, tell: Tell, environ: Mapping[str, str]
 ) -> list[Source[Cassandra]]:
     """Where a Cassandra or ScyllaDB can come from, best first."""
     return [
@@ -72,13 +72,13 @@ def cassandra_sources(
             "process",
             lambda: not_as_process(artifacts.CASSANDRA, environ),
             lambda: cassandra_processes(
-                nodes, authenticated=authenticated, environ=environ, tell=tell
+                nodes, authenticated=authenticated, quick=quick, environ=environ, tell=tell
             ),
         ),
     ]
 
 
-def kafka_sources(*, tell: Tell, environ: Mapping[str, str]) -> list[Source[Kafka]]:
+def kafka_sources(*, quick: bool, tell: Tell, environ: Mapping[str, str]) -> list[Source[Kafka]]:
     """Where a Kafka can come from, best first."""
     return [
         Source(
@@ -90,7 +90,7 @@ def kafka_sources(*, tell: Tell, environ: Mapping[str, str]) -> list[Source[Kafk
         Source(
             "process",
             lambda: not_as_process(artifacts.KAFKA, environ),
-            lambda: kafka_process(environ=environ, tell=tell),
+            lambda: kafka_process(quick=quick, environ=environ, tell=tell),
         ),
     ]
 

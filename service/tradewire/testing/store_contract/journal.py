@@ -215,7 +215,7 @@ class JournalContract:
                 content_hash=bytes(32),
                 fresh=True,
             )
-            for number in range(400)
+            for number in range(200)
         ]
         outcomes = await asyncio.wait_for(asyncio.gather(*map(shop.append, sent)), 60)
         assert not any(isinstance(outcome, TradewireError) for outcome in outcomes)
