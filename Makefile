@@ -21,9 +21,17 @@ run: $(READY) ## start a server on ./data and print two ready clients
 .PHONY: test
 test: check ## everything: environment, checks, all tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not bench and not chaos and not scale"
+	$(MAKE) --no-print-directory -j2 tests-on-engine tests-elsewhere
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# Side by side, since much of what the tests on Cassandra take is waiting.
+TESTS := not bench and not chaos and not scale
+.PHONY: tests-on-engine tests-elsewhere
+tests-on-engine:
+	$(BIN)/coverage run -m pytest -m "on_engine and $(TESTS)"
+tests-elsewhere:
+	$(BIN)/coverage run -m pytest -m "not on_engine and $(TESTS)"
 
 .PHONY: check
 check: $(READY) ## lint, format, types, import contracts

@@ -39,7 +39,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{len(ran)} tests ran on a real Cassandra or ScyllaDB")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on the engine."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         stores = {parameters.get("place"), parameters.get("module_place")}

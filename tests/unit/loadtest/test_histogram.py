@@ -1,6 +1,6 @@
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.histogram import add, hdr, microseconds, percentiles_ms
@@ -10,6 +10,7 @@ TIMES = st.lists(st.floats(1e-6, 500), min_size=1, max_size=50)
 
 
 @given(TIMES)
+@settings(max_examples=25)
 def test_a_sparse_histogram_is_that_of_all_values(times: list[float]) -> None:
     whole = new_histogram()
     for time in times:
