@@ -28,9 +28,9 @@ test: check ## everything: environment, checks, all tests with coverage
 # Side by side, since much of what the tests on Cassandra take is waiting.
 TESTS := not bench and not chaos and not scale
 .PHONY: tests-on-engine tests-elsewhere
-tests-on-engine:
+tests-on-engine: $(READY)
 	$(BIN)/coverage run -m pytest -m "on_engine and $(TESTS)"
-tests-elsewhere:
+tests-elsewhere: $(READY)
 	$(BIN)/coverage run -m pytest -m "not on_engine and $(TESTS)"
 
 .PHONY: check

@@ -377,4 +377,5 @@ async def test_many_who_were_added_are_read_together(server: Server, connect: Co
     store.engine.on_statement = None
     added = [event["member"]["user_id"] for event in events if event["type"] == "MemberAdded"]
     assert sorted(added) == crowd
-    assert sum(statements[name] for name in statements if name.startswith("MEMBER")) < len(crowd)
+    # What expires is looked for beside it, as often as it takes long.
+    assert statements.total() - statements["EXPIRATIONS"] < len(crowd)

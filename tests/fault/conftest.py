@@ -12,7 +12,7 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
     def written(line: str) -> None:
         with capsys.disabled():
-            sys.stderr.write(f"\n{line}\n")
+            sys.stdout.write(f"\n{line}\n")
 
     return written
 
